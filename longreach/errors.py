@@ -1,0 +1,21 @@
+"""Errors that are the user's to mend; everything else is a bug and keeps its traceback."""
+
+
+class UserError(Exception):
+    """One problem and one hint, shown as a single message on stderr with exit status 1.
+
+    Collect every problem before raising: `UserError("\\n".join(problems), hint)`.
+    """
+
+    def __init__(self, problem: str, hint: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.problem}\n  hint: {self.hint}" if self.hint else self.problem
+
+
+def missing_extra(package: str, purpose: str, extra: str) -> UserError:
+    """The error for an optional package that is not installed; names the command that installs it."""
+    return UserError(f"{purpose} needs {package}, which is not installed", f"pip install 'longreach[{extra}]'")

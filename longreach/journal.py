@@ -1,0 +1,83 @@
+"""The journal: every completion, kept under the hash of its request before anything is built on it.
+
+A run that is killed starts again from its first document and replays; what the journal holds is not asked again.
+Commits are grouped: completions that arrive within a few milliseconds share one, and their callers wait for it.
+Write-ahead logging keeps every committed row through a SIGKILL; a power cut may cost the newest rows, never the
+file.
+"""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import orjson
+
+from longreach.engines.base import Completion
+
+COMMIT_SECONDS = 0.004  # long enough to gather a commit's worth at full speed, short beside any model's answer
+_FIELDS = ("text", "finish_reason", "prompt_tokens", "completion_tokens", "cached_tokens")
+
+
+class Journal:
+    """Completions on disk, by request hash (32 bytes)."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        self._connection.execute(
+            "CREATE TABLE IF NOT EXISTS completions (request BLOB PRIMARY KEY, completion BLOB NOT NULL) WITHOUT ROWID"
+        )
+        self._waiting: list[tuple[bytes, Completion]] = []
+        self._commit: asyncio.Future[None] | None = None
+
+    def get(self, request: bytes) -> Completion | None:
+        """The completion of that request, when it is there."""
+        row = self._connection.execute("SELECT completion FROM completions WHERE request = ?", (request,)).fetchone()
+        return Completion(**orjson.loads(row[0])) if row else None
+
+    async def put(self, request: bytes, completion: Completion) -> None:
+        """Keep a completion; returns once it is committed."""
+        self._waiting.append((request, completion))
+        if self._commit is None:
+            loop = asyncio.get_running_loop()
+            self._commit = loop.create_future()
+            loop.call_later(COMMIT_SECONDS, self._commit_waiting)
+        await asyncio.shield(self._commit)
+
+    def _commit_waiting(self) -> None:
+        """Commit what waits and wake its callers, or hand them the error."""
+        commit, self._commit = self._commit, None
+        rows, self._waiting = self._waiting, []
+        if commit is None:
+            return
+        try:
+            self._connection.execute("BEGIN")
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO completions VALUES (?, ?)", [(key, _pack(value)) for key, value in rows]
+            )
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            commit.set_exception(error)
+        else:
+            commit.set_result(None)
+
+    def __len__(self) -> int:
+        return int(self._connection.execute("SELECT count(*) FROM completions").fetchone()[0])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._commit_waiting()
+        self._connection.close()
+
+
+def _pack(completion: Completion) -> bytes:
+    return orjson.dumps({name: getattr(completion, name) for name in _FIELDS})

@@ -1,0 +1,49 @@
+"""Rows of a dataset of the `datasets` library: streamed by its name, or a folder that it saved. Rows count from 1."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import datasets
+from datasets.exceptions import DatasetsError
+
+from longreach.errors import UserError
+from longreach.text.document import Skipped
+from longreach.text.formats import reasons
+from longreach.text.formats.fields import missing_field, take
+from longreach.text.formats.source import Damaged, Row, Source
+
+SPLIT = "train"
+BESIDES = ("id", "source", "license")
+DATASET_ERRORS = (OSError, ValueError, RuntimeError, DatasetsError)
+
+
+def rows_of(name: str) -> datasets.IterableDataset:
+    """The rows of the training split; UserError when they cannot be had."""
+    try:
+        if not Path(name).is_dir():
+            return datasets.load_dataset(name, split=SPLIT, streaming=True)
+        saved = datasets.load_from_disk(name)
+    except DATASET_ERRORS as error:
+        problem = f"{name}: no such file or folder, and no dataset that could be reached: {error}"
+        raise UserError(problem, "check the spelling and the network, or give a path") from error
+    if isinstance(saved, datasets.DatasetDict):
+        if SPLIT not in saved:
+            raise UserError(f"{name}: no split {SPLIT!r}", f"give one of its folders: {', '.join(sorted(saved))}")
+        saved = saved[SPLIT]
+    return saved.to_iterable_dataset()
+
+
+def read(source: Source) -> Iterator[Row | Skipped]:
+    """A row or a note for each row; where the stream ends early, the rows so far stand."""
+    rows = rows_of(source.path)
+    number = 0
+    try:
+        if rows.column_names:
+            if source.text_field not in rows.column_names:
+                raise Damaged(reasons.NO_TEXT_FIELD, missing_field(source.text_field, rows.column_names))
+            wanted = dict.fromkeys((source.text_field, *BESIDES))
+            rows = rows.select_columns([name for name in wanted if name in rows.column_names])
+        for number, row in enumerate(rows, 1):
+            yield take(source, row, number, None)
+    except DATASET_ERRORS as error:
+        raise Damaged(reasons.UNREADABLE, f"row {number + 1} and all after it: {error}", number + 1) from error

@@ -1,0 +1,215 @@
+"""The transformers engine on a tiny random Llama: its answers are those of a bare `generate`, one by one."""
+
+import asyncio
+import importlib
+import shutil
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from longreach.engines.base import Completion, Message, Request, RequestFailed, Sampling
+from longreach.errors import UserError
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+draw = importlib.import_module("longreach.engines.draw")
+TransformersEngine: Any = importlib.import_module("longreach.engines.transformers").TransformersEngine
+make_tiny_llama: Any = importlib.import_module("tests.tinyllama").make_tiny_llama
+
+WINDOW = 256
+WORDS = ("ka", "lo mi ter " * 20, "shu reba", "din", "est pra", "vonshu " * 7)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_llama(tmp_path_factory.mktemp("tiny"), window=WINDOW)
+
+
+@pytest.fixture
+def copy(checkpoint: Path, tmp_path: Path) -> Path:
+    """A copy of the checkpoint to spoil."""
+    return Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+
+
+def ask(text: str, max_tokens: int = 12, temperature: float = 0.0, seed: int = 0, top_p: float = 1.0) -> Request:
+    return Request((Message("user", text),), Sampling(max_tokens, temperature, top_p, seed))
+
+
+def outcomes(model: Path, requests: list[Request], **options: Any) -> list[Any]:
+    async def run() -> list[Any]:
+        async with TransformersEngine(str(model), **options) as engine:
+            return await asyncio.gather(*map(engine.complete, requests), return_exceptions=True)
+
+    return asyncio.run(run())
+
+
+def answer(model: Path, request: Request, **options: Any) -> Completion:
+    (outcome,) = outcomes(model, [request], **options)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
+
+
+def bare(model_folder: Path, text: str, max_tokens: int) -> list[int]:
+    """The tokens that transformers alone answers greedily."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model_folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(model_folder)
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": text}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    return model.generate(**prompt, max_new_tokens=max_tokens, do_sample=False)[
+        0, prompt["input_ids"].shape[1] :
+    ].tolist()
+
+
+def decoded(model_folder: Path, tokens: list[int]) -> str:
+    return transformers.AutoTokenizer.from_pretrained(model_folder).decode(tokens, skip_special_tokens=True)
+
+
+def test_a_batch_of_unequal_prompts_and_lengths_gives_what_generate_gives_one_by_one(checkpoint: Path) -> None:
+    lengths = (5, 30, 1, 17, 9, 12)
+    got = outcomes(checkpoint, [ask(text, length) for text, length in zip(WORDS, lengths, strict=True)], batch=4)
+    alone = [bare(checkpoint, text, length) for text, length in zip(WORDS, lengths, strict=True)]
+    assert [completion.text for completion in got] == [decoded(checkpoint, tokens) for tokens in alone]
+    assert [completion.completion_tokens for completion in got] == [len(tokens) for tokens in alone]
+
+
+def test_every_one_of_many_concurrent_requests_gets_its_own_answer(checkpoint: Path) -> None:
+    requests = [ask(f"{WORDS[number % 6]} {number}", 4 + number % 5) for number in range(40)]
+    assert outcomes(checkpoint, requests, batch=7) == outcomes(checkpoint, requests, batch=1)
+
+
+def test_an_answer_stops_at_a_token_that_generation_config_names(copy: Path) -> None:
+    tokens = bare(copy, "ka", 12)
+    config = orjson.loads((copy / "generation_config.json").read_bytes())
+    (copy / "generation_config.json").write_bytes(orjson.dumps(config | {"eos_token_id": [2, tokens[5]]}))
+    got = outcomes(copy, [ask("ka", 12), ask("lo mi", 12)], batch=2)
+    assert got[0].finish_reason == "stop"
+    assert got[0].text == decoded(copy, tokens[: tokens.index(tokens[5])])
+    assert got[1].finish_reason == "length"
+
+
+def test_a_prompt_that_does_not_fit_fails_alone(checkpoint: Path) -> None:
+    good, long, last = outcomes(checkpoint, [ask("ka"), ask("ka lo mi " * 200), ask("lo")], batch=4)
+    assert isinstance(long, RequestFailed) and long.reason == "prompt too long"
+    assert good == answer(checkpoint, ask("ka")) and last == answer(checkpoint, ask("lo"))
+
+
+def test_the_window_cuts_an_answer_short(checkpoint: Path) -> None:
+    got = answer(checkpoint, ask("ka lo mi", 100), max_model_len=30)
+    assert got.finish_reason == "length"
+    assert got.prompt_tokens + got.completion_tokens == 30
+
+
+def test_a_seed_repeats_its_answer_whatever_else_is_in_the_batch(checkpoint: Path) -> None:
+    warm = [ask("ka", temperature=1.0, seed=seed) for seed in (1, 2, 3)]
+    together = outcomes(checkpoint, [*warm, ask("lo mi ter " * 9)], batch=4)
+    assert [answer(checkpoint, request).text for request in warm] == [got.text for got in together[:3]]
+    assert len({got.text for got in together}) == 4
+
+
+def test_draws_follow_the_probabilities() -> None:
+    scores = torch.log(torch.tensor([0.5, 0.3, 0.15, 0.05]))
+    rows = 4000
+    drawn = draw.Draw([Sampling(1, 1.0, 1.0, seed) for seed in range(rows)])(None, scores.repeat(rows, 1)).argmax(
+        dim=-1
+    )
+    shares = torch.bincount(drawn, minlength=4) / rows
+    assert torch.allclose(shares, scores.exp(), atol=0.03)
+
+
+def test_a_low_temperature_draws_the_likeliest() -> None:
+    scores = torch.tensor([[1.0, 2.0, 1.9]]).repeat(50, 1)
+    drawn = draw.Draw([Sampling(1, 0.001, 1.0, seed) for seed in range(50)])(None, scores).argmax(dim=-1)
+    assert drawn.tolist() == [1] * 50
+
+
+@pytest.mark.parametrize(("top_p", "kept"), [(1.0, [0, 1, 2, 3]), (0.85, [0, 1, 3]), (0.8, [1, 3]), (0.01, [1])])
+def test_the_nucleus_keeps_the_likeliest_tokens_that_make_up_top_p(top_p: float, kept: list[int]) -> None:
+    logprobs = torch.log(torch.tensor([0.15, 0.5, 0.05, 0.3], dtype=torch.float64))
+    assert torch.isfinite(draw.nucleus(logprobs, top_p)).nonzero().flatten().tolist() == kept
+
+
+def test_closing_cancels_what_is_under_way_and_ends_the_thread(checkpoint: Path) -> None:
+    steps: list[object] = []
+
+    async def run() -> list[Any]:
+        async with TransformersEngine(str(checkpoint), batch=2) as engine:
+            engine._chat_model.model.register_forward_hook(lambda *_: steps.append(None))
+            pending = [asyncio.create_task(engine.complete(ask(word, 150))) for word in WORDS]
+            while not steps:
+                await asyncio.sleep(0.001)
+        return await asyncio.gather(*pending, return_exceptions=True)
+
+    assert all(isinstance(outcome, asyncio.CancelledError) for outcome in asyncio.run(run()))
+    assert len(steps) < 150
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("transformers")]
+
+
+def test_cancelling_one_request_leaves_its_batch_alone(checkpoint: Path) -> None:
+    async def run() -> list[Any]:
+        async with TransformersEngine(str(checkpoint), batch=2) as engine:
+            pending = [asyncio.create_task(engine.complete(ask(word))) for word in WORDS]
+            await asyncio.sleep(0)
+            pending[0].cancel()
+            return await asyncio.gather(*pending, return_exceptions=True)
+
+    first, *others = asyncio.run(run())
+    assert isinstance(first, asyncio.CancelledError)
+    assert others == outcomes(checkpoint, [ask(word) for word in WORDS[1:]])
+
+
+def test_a_base_model_is_refused(tmp_path: Path) -> None:
+    make_tiny_llama(tmp_path / "base", window=WINDOW, chat_template=None)
+    with pytest.raises(UserError, match="no chat template"):
+        answer(tmp_path / "base", ask("ka"))
+
+
+def test_a_template_that_raises_is_the_users_to_mend(copy: Path) -> None:
+    (copy / "chat_template.jinja").write_text("{{ raise_exception('no system role here') }}")
+    with pytest.raises(UserError, match="no system role here"):
+        answer(copy, ask("ka"))
+
+
+def test_a_model_that_is_nowhere_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="neither a folder here nor") as caught:
+        answer(tmp_path / "nowhere", ask("ka"))
+    assert "\n" not in caught.value.problem
+
+
+def test_pickled_weights_are_refused(copy: Path) -> None:
+    (copy / "model.safetensors").unlink()
+    torch.save(
+        transformers.LlamaForCausalLM(transformers.LlamaConfig.from_pretrained(copy)).state_dict(),
+        copy / "pytorch_model.bin",
+    )
+    with pytest.raises(UserError, match="cannot load"):
+        answer(copy, ask("ka"))
+
+
+def test_code_that_comes_with_a_model_is_not_run(copy: Path) -> None:
+    config = orjson.loads((copy / "config.json").read_bytes())
+    config |= {
+        "model_type": "brought_along",
+        "auto_map": {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"},
+    }
+    (copy / "config.json").write_bytes(orjson.dumps(config))
+    (copy / "code.py").write_text("raise SystemExit('this code ran')")
+    with pytest.raises(UserError, match="cannot load"):
+        answer(copy, ask("ka"))
+
+
+def test_a_window_longer_than_the_models_is_refused(checkpoint: Path) -> None:
+    with pytest.raises(UserError, match="reads 256 tokens, not 512"):
+        answer(checkpoint, ask("ka"), max_model_len=512)
+
+
+def test_a_missing_package_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    monkeypatch.delitem(sys.modules, "longreach.engines.chatmodel")
+    with pytest.raises(UserError, match=r"pip install 'longreach\[transformers\]'"):
+        importlib.import_module("longreach.engines.chatmodel")
