@@ -63,6 +63,7 @@ class Journal:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             commit.set_exception(error)
+            commit.exception()  # seen: those who wait get it, and where all were stopped nobody is to be warned
         else:
             commit.set_result(None)
 

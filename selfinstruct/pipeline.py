@@ -156,8 +156,7 @@ class Run:
     async def _pass_on(self, writer: PairWriter, files: dict[str, LineWriter]) -> None:
         """Outcomes in the order of the units, each to its file."""
         sorter = Sorter(self, files)
-        documents = distinct(self.corpus, self.settings.near_duplicates)
-        units = self.plan.units(documents)
+        units = self.plan.units(distinct(self.corpus, self.settings.near_duplicates))
 
         async def work(item: Unit | Skipped) -> Skipped | list[Outcome]:
             return item if isinstance(item, Skipped) else await writer.outcomes(item)

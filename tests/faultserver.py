@@ -322,6 +322,7 @@ def main() -> None:
     parser.add_argument("--answer", choices=("echo", "pair"), default="echo")
     parser.add_argument("--faults", type=int, default=0, help="how many faults every request meets before its answer")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before an answer")
+    parser.add_argument("--key", default="", help="the only key that is let in")
     options = parser.parse_args()
     asyncio.run(
         _serve_for_ever(
@@ -329,6 +330,7 @@ def main() -> None:
                 plan=mixed(FAULTS, options.faults),
                 answer={"echo": echo, "pair": pair}[options.answer],
                 latency=options.latency,
+                key=options.key,
                 port=options.port,
                 record=options.faults > 0,
             )

@@ -3,6 +3,7 @@
 After a change of options: python tests/test_readme.py rewrites the help blocks.
 """
 
+import os
 import re
 import shlex
 import shutil
@@ -22,9 +23,7 @@ RUN = re.compile(r"<!-- run -->\n```sh\n(.*?)```\n", re.S)
 
 
 def help_of(command: str) -> str:
-    result = CliRunner().invoke(
-        main, [*command.split(), "--help"], prog_name="selfinstruct", terminal_width=100
-    )
+    result = CliRunner().invoke(main, [*command.split(), "--help"], prog_name="selfinstruct", terminal_width=100)
     assert result.exit_code == 0
     return result.output
 
@@ -40,7 +39,12 @@ def test_help_blocks_are_what_the_code_prints(path: Path) -> None:
 
 
 def test_every_command_has_its_help_in_the_docs() -> None:
-    shown = {block[1] for page in PAGES for block in HELP.finditer(page.read_text(encoding="utf-8")) for block in [block.groups()]}
+    shown = {
+        block[1]
+        for page in PAGES
+        for block in HELP.finditer(page.read_text(encoding="utf-8"))
+        for block in [block.groups()]
+    }
     assert shown == {"", *main.commands}
 
 
@@ -50,7 +54,14 @@ def test_readme_commands_run(tmp_path: Path) -> None:
     assert len(lines) >= 4
     for line in lines:
         program, *arguments = shlex.split(line)
-        done = subprocess.run([sys.executable, "-m", program, *arguments], cwd=tmp_path, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-m", program, *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, f"{line}\n{done.stderr}"
     assert (tmp_path / "runs/first/sharegpt.jsonl").stat().st_size > 0
 

@@ -1,7 +1,7 @@
 """A temperature, a top_p and a seed for each row of a batch, where `transformers.generate` knows one for all of them.
 
 The greedy choice is kept and its scores are changed: the largest of log-probabilities plus Gumbel noise is an exact
-draw from them, and noise of the row's own generator makes the draw repeat whatever the other rows are. Costs a pass over
+draw from them, and noise of the row's own generator makes a draw repeat whatever the other rows are. Costs a pass over
 the vocabulary per row and token.
 """
 

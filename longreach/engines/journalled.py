@@ -43,7 +43,8 @@ class Journalled:
             self.usage.replayed += 1
             return known
         if key not in self._under_way:
-            self._under_way[key] = asyncio.ensure_future(self._ask(key, request))
+            asking = self._under_way[key] = asyncio.ensure_future(self._ask(key, request))
+            asking.add_done_callback(_seen)
         return await asyncio.shield(self._under_way[key])
 
     async def _ask(self, key: bytes, request: Request) -> Completion:
@@ -62,3 +63,9 @@ class Journalled:
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def _seen(asking: asyncio.Future[Completion]) -> None:
+    """Take note of an error whose askers were all stopped before it came, so that nobody warns of it."""
+    if not asking.cancelled():
+        asking.exception()

@@ -11,6 +11,7 @@ vLLM's log goes to stderr from warnings up and its usage report stays off, unles
 import asyncio
 import difflib
 import itertools
+import logging
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,8 @@ except ModuleNotFoundError as error:
     if error.name != "vllm":
         raise
     raise missing_extra("vllm", "--engine vllm", "vllm") from error
+
+logger = logging.getLogger(__name__)
 
 RENDER_THREADS = 4  # one tokenizes some 2 MB of text a second, which a fast GPU with a warm prefix cache outruns
 LONGEST_THAT_FITS = -1  # vLLM's word for a window as long as the model and the memory allow
@@ -85,7 +88,6 @@ class VllmEngine:
             "enable_prefix_caching": True,
             "structured_outputs_config": StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
             "renderer_num_workers": RENDER_THREADS,
-            "disable_log_stats": True,
         }
         self._arguments = chosen | checked_arguments(engine_args or {})
         self._names = itertools.count()
@@ -95,6 +97,7 @@ class VllmEngine:
         """Check what can be checked at once, then start the engine; this takes seconds to minutes."""
         config = self._config()
         check_chat_template(config, self.model)
+        longest: int = config.model_config.max_model_len
         try:
             self._llm = AsyncLLM.from_vllm_config(config, usage_context=UsageContext.LLM_CLASS, disable_log_stats=True)
         except RuntimeError as error:
@@ -103,7 +106,9 @@ class VllmEngine:
             if "initialization failed" not in str(error):
                 raise
             raise UserError(f"vLLM could not start {self.model}", SEE_ABOVE) from error
-        self._window: int = config.model_config.max_model_len
+        self._window: int = config.model_config.max_model_len  # the engine has lowered it where memory is short
+        if self._window < longest:
+            logger.warning("memory allows %s a window of %d of its %d tokens", self.model, self._window, longest)
         self._render_threads = ThreadPoolExecutor(RENDER_THREADS, "render")
         return self
 

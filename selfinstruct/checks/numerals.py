@@ -175,10 +175,10 @@ def _in_words(text: str) -> Iterator[Mention]:
     run: list[re.Match[str]] = []
     for match in [*_WORDS.finditer(text), None]:
         word = match.group().lower() if match else ""
-        joins = bool(match and run) and text[run[-1].end() : match.start()].strip(" \n-") == ""
-        if match and joins and (word in SPELLED or word in _POWERS or word == "and"):
-            run.append(match)
-            continue
+        if match and run and (word in SPELLED or word in _POWERS or word == "and"):
+            if not text[run[-1].end() : match.start()].strip(" \n-"):
+                run.append(match)
+                continue
         if run:
             following = text[run[-1].end() : run[-1].end() + _UNIT_CHARS]
             yield Mention(run[0].start(), run[-1].end(), _run_forms([each.group().lower() for each in run], following))

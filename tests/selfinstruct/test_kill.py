@@ -10,9 +10,9 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from pydoc_data.topics import topics
 
 import pytest
-from pydoc_data.topics import topics
 
 ROOT = Path(__file__).parents[2]
 KILLS = 25
@@ -56,7 +56,10 @@ def command(docs: Path, server: str, out: Path) -> list[str]:
 
 def run(arguments: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "selfinstruct", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "selfinstruct", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
 
 

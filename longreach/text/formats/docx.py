@@ -14,7 +14,8 @@ from longreach.text.formats import reasons
 from longreach.text.formats.source import Damaged, Row, Source
 from longreach.text.formats.zipped import Archive, archive
 
-HEADING = re.compile(r"heading ([1-6])", re.I)
+HEADING = re.compile(r"heading ([1-6])")
+LIST = re.compile(r"list( bullet| number)( \d)?")
 SIGNS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 NOT_HERE = {"Fallback", "pPr", "rPr", "del", "moveFrom", "txbxContent"}  # said twice, no text, gone, or read on its own
 
@@ -23,7 +24,7 @@ def read(source: Source) -> Iterator[Row]:
     """One text."""
     with archive(source, reasons.BROKEN_DOCX) as parts:
         main = _main_part(parts)
-        yield Row("\n\n".join(filter(None, _blocks(parts.xml(main), _heading_levels(parts, main)))))
+        yield Row("\n\n".join(filter(None, _blocks(parts.xml(main), _starts(parts, main)))))
 
 
 def _main_part(parts: Archive) -> str:
@@ -33,40 +34,42 @@ def _main_part(parts: Archive) -> str:
     raise Damaged(reasons.BROKEN_DOCX, "the archive names no main part")
 
 
-def _heading_levels(parts: Archive, main: str) -> dict[str, int]:
-    """The level of each style that is a heading; none where there is no readable style sheet."""
+def _starts(parts: Archive, main: str) -> dict[str, str]:
+    """What a paragraph of each style starts with in the text; nothing is known where no style sheet can be read."""
     try:
         styles = parts.xml(main.rpartition("/")[0] + "/styles.xml")
     except Damaged:
         return {}
-    levels = {}
+    starts = {}
     for style in styles:
-        name = next((_value(child) for child in style if _tag(child) == "name"), "")
+        name = next((_value(child) for child in style if _tag(child) == "name"), "").lower()
         if found := HEADING.fullmatch(name):
-            levels[_attribute(style, "styleId")] = int(found[1])
-        elif name.lower() == "title":
-            levels[_attribute(style, "styleId")] = 1
-    return levels
+            starts[_attribute(style, "styleId")] = "#" * int(found[1]) + " "
+        elif name == "title":
+            starts[_attribute(style, "styleId")] = "# "
+        elif LIST.fullmatch(name):
+            starts[_attribute(style, "styleId")] = "- "
+    return starts
 
 
-def _blocks(element: Element, levels: dict[str, int]) -> Iterator[str]:
+def _blocks(element: Element, starts: dict[str, str]) -> Iterator[str]:
     for child in element:
         tag = _tag(child)
         if tag == "p":
             if text := _text(child).strip():
-                yield _prefix(child, levels) + text
+                yield _start(child, starts) + text
             for box in _nearest(child, "txbxContent"):
-                yield from _blocks(box, levels)
+                yield from _blocks(box, starts)
         elif tag == "tbl":
-            yield "\n".join(filter(None, _rows(child, levels)))
+            yield "\n".join(filter(None, _rows(child, starts)))
         elif tag not in NOT_HERE:
-            yield from _blocks(child, levels)
+            yield from _blocks(child, starts)
 
 
-def _rows(table: Element, levels: dict[str, int]) -> Iterator[str]:
+def _rows(table: Element, starts: dict[str, str]) -> Iterator[str]:
     """A line for each row, its cells between bars."""
     for row in _nearest(table, "tr"):
-        cells = [" ".join(" ".join(_blocks(cell, levels)).split()) for cell in _nearest(row, "tc")]
+        cells = [" ".join(" ".join(_blocks(cell, starts)).split()) for cell in _nearest(row, "tc")]
         yield " | ".join(cells).rstrip() if any(cells) else ""
 
 
@@ -81,12 +84,12 @@ def _text(element: Element) -> str:
     return "".join(pieces)
 
 
-def _prefix(paragraph: Element, levels: dict[str, int]) -> str:
+def _start(paragraph: Element, starts: dict[str, str]) -> str:
     """What marks a heading or a list item in the text."""
     for properties in _nearest(paragraph, "pPr"):
         for child in properties:
-            if _tag(child) == "pStyle" and _value(child) in levels:
-                return "#" * levels[_value(child)] + " "
+            if _tag(child) == "pStyle" and _value(child) in starts:
+                return starts[_value(child)]
             if _tag(child) == "numPr":
                 return "- "
     return ""

@@ -16,7 +16,7 @@ from longreach.text.formats import reasons
 from longreach.text.formats.compressed import chunks
 from longreach.text.formats.encoding import without_mark
 from longreach.text.formats.jsonrows import row
-from longreach.text.formats.source import MAX_BYTES, Damaged, Row, Source
+from longreach.text.formats.source import MAX_BYTES, READ_BYTES, Damaged, Row, Source
 
 BETWEEN = re.compile(r"[\s,]*")
 NEXT_OBJECT = re.compile(r"(?<=[,\n])[ \t]*+\{")
@@ -50,7 +50,7 @@ class Window:
 
     def fill(self) -> bool:
         """Read on, at least doubling what is unread, so that a long value is not scanned over and over."""
-        self.text, self.start, self.at = self.text[self.at :], self.byte, 0
+        self._forget()
         parts, length = [self.text], len(self.text)
         wanted = 2 * length or 1
         try:
@@ -67,6 +67,9 @@ class Window:
         self.text = "".join(parts)
         return grown
 
+    def _forget(self) -> None:
+        self.text, self.start, self.at = self.text[self.at :], self.byte, 0
+
     def skip(self, between: re.Pattern[str]) -> bool:
         """Step over what may stand between values; whether anything comes after it."""
         while True:
@@ -80,6 +83,8 @@ class Window:
     def seek(self, wanted: re.Pattern[str]) -> bool:
         """Leave the broken value for the next place where one may start."""
         self.at += 1
+        if self.at > max(READ_BYTES >> 2, len(self.text) >> 3):
+            self._forget()  # the json module counts the lines before each mistake
         while not (found := wanted.search(self.text, self.at)):
             self.at = max(self.at, len(self.text) - 1)  # its last character may be the comma looked for
             if not self.fill():

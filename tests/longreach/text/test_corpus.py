@@ -1,6 +1,7 @@
 """What is found and in what order, what is told at once, and what memory it takes."""
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -137,7 +138,7 @@ def test_missing_package_is_told_before_anything_is_read(tmp_path: Path, monkeyp
 
 
 def test_progress_reaches_the_total_and_never_falls(tmp_path: Path) -> None:
-    row = '{"text": "%s"}\n' % PROSE
+    row = json.dumps({"text": PROSE}) + "\n"
     (tmp_path / "a.jsonl").write_text(row * 5000)
     (tmp_path / "b.txt").write_text(PROSE)
     corpus = Corpus([str(tmp_path)])
@@ -160,7 +161,7 @@ def test_what_is_too_large_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(lines, "MAX_BYTES", 1000)
     monkeypatch.setattr(source, "MAX_BYTES", 1000)
     (tmp_path / "a.txt").write_text(PROSE * 10)
-    (tmp_path / "b.jsonl").write_text('{"text": "%s"}\n{"text": "%s"}\n{"text": "%s"}' % (PROSE, PROSE * 10, PROSE))
+    (tmp_path / "b.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in (PROSE, PROSE * 10, PROSE)))
     items = list(Corpus([str(tmp_path)]))
     assert [(Path(item.path).name, item.reason, item.line) for item in items if isinstance(item, Skipped)] == [
         ("a.txt", reasons.TOO_LARGE, None),
@@ -185,7 +186,7 @@ PEAK = """
 import resource, sys
 from longreach.text.corpus import Corpus
 from longreach.text.distinct import distinct
-for item in distinct(Corpus(sys.argv[1:])): pass
+for item in distinct(Corpus(sys.argv[1:]), near=0): pass
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -193,9 +194,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 def test_memory_does_not_follow_the_corpus(tmp_path: Path) -> None:
     def peak(rows: int) -> int:
         for name, before, between in (("a.jsonl", "", "\n"), ("b.json", "[", ","), ("c.csv", "text\n", "\n")):
-            row = '"%05d %s"' if name == "c.csv" else '{"text": "%05d %s"}'
-            (tmp_path / name).write_text(before + between.join(row % (n, PROSE * 10) for n in range(rows)))
+            texts = (json.dumps(f"{name} {number} {PROSE * 50}") for number in range(rows))
+            rest = texts if name == "c.csv" else (f'{{"text": {text}}}' for text in texts)
+            (tmp_path / name).write_text(before + between.join(rest))
         run = subprocess.run([sys.executable, "-c", PEAK, str(tmp_path)], capture_output=True, text=True, check=True)
         return int(run.stdout)
 
-    assert peak(4000) < 1.25 * peak(400)
+    assert peak(2000) < 1.25 * peak(200)  # 94 MB and 9 MB of text

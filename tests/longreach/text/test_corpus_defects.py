@@ -1,4 +1,4 @@
-"""The bar: 1,000 good rows and a bad one in the middle; every good row is kept, the bad one is listed with its place."""
+"""The bar: 1,000 good rows, a bad one in the middle: every good row is kept, the bad one is listed with its place."""
 
 import gzip
 import json
