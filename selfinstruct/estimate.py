@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from longreach.progress import ProgressLine
 from longreach.text.corpus import Corpus
 from longreach.text.distinct import distinct
-
-from longreach.progress import ProgressLine
 from longreach.text.document import Skipped
 from longreach.text.tokenize import Tokenizer, load_tokenizer
 from selfinstruct.config import GenerateSettings

@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from longreach.text.corpus import Corpus
-from longreach.text.distinct import distinct
-
 from longreach.config import written
 from longreach.engines.base import Engine
 from longreach.engines.journalled import Journalled, Usage
@@ -19,6 +16,8 @@ from longreach.journal import Journal
 from longreach.jsonl import LineWriter
 from longreach.ordered import in_order
 from longreach.run import FINISHED, RUNNING, RunFolder, versions
+from longreach.text.corpus import Corpus
+from longreach.text.distinct import distinct
 from longreach.text.document import Skipped
 from longreach.text.tokenize import Tokenizer
 from selfinstruct.assemble import Assembler, evidence_depth

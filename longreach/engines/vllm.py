@@ -33,6 +33,7 @@ try:
     from vllm.config import StructuredOutputsConfig, VllmConfig
     from vllm.exceptions import VLLMClientError
     from vllm.inputs import EngineInput
+    from vllm.platforms import current_platform
     from vllm.renderers import BaseRenderer, ChatParams, renderer_from_config
     from vllm.renderers.chat_utils import ChatTemplateResolutionError
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
@@ -89,6 +90,9 @@ class VllmEngine:
             "structured_outputs_config": StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
             "renderer_num_workers": RENDER_THREADS,
         }
+        if current_platform.is_cpu():
+            # vLLM sets a seeded request's random generator back after a chunk of its prompt; a CPU's cannot be set back
+            chosen["enable_chunked_prefill"] = False
         self._arguments = chosen | checked_arguments(engine_args or {})
         self._names = itertools.count()
         self._pending: set[asyncio.Task[Completion]] = set()

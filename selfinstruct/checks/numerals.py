@@ -68,6 +68,7 @@ _DIGIT = re.compile(r"\d")
 _WORDS = re.compile(r"[^\W\d_]+")
 _OF_OTHER_LANGUAGES = {word: str(value) for word, value in _FOREIGN.items()} | _OTHER | _SHARES
 NUMBER_WORDS = frozenset({*SPELLED, *_POWERS, *_OF_OTHER_LANGUAGES})
+_RUN_WORDS = frozenset({*SPELLED, *_POWERS, "and"})
 SMALL = 12
 _UNIT_CHARS = 24  # after a number, in which its unit is looked for
 _ONE = frozenset({"1"})  # "a shilling": the article says it
@@ -175,10 +176,9 @@ def _in_words(text: str) -> Iterator[Mention]:
     run: list[re.Match[str]] = []
     for match in [*_WORDS.finditer(text), None]:
         word = match.group().lower() if match else ""
-        if match and run and (word in SPELLED or word in _POWERS or word == "and"):
-            if not text[run[-1].end() : match.start()].strip(" \n-"):
-                run.append(match)
-                continue
+        if match and run and word in _RUN_WORDS and not text[run[-1].end() : match.start()].strip(" \n-"):
+            run.append(match)
+            continue
         if run:
             following = text[run[-1].end() : run[-1].end() + _UNIT_CHARS]
             yield Mention(run[0].start(), run[-1].end(), _run_forms([each.group().lower() for each in run], following))

@@ -144,7 +144,7 @@ def test_every_problem_stands_in_one_message(tmp_path: Path) -> None:
         assert any(told in problem for problem in problems), told
 
 
-@pytest.mark.parametrize("content", [b"tokens = ", b"\xff\xfe", b'tokens = 1\ntokens = 2'])
+@pytest.mark.parametrize("content", [b"tokens = ", b"\xff\xfe", b"tokens = 1\ntokens = 2"])
 def test_a_broken_settings_file_is_the_users_to_mend(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "settings.toml"
     path.write_bytes(content)

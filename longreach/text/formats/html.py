@@ -116,5 +116,7 @@ def _paragraph(part: str) -> str:
 
 
 def _line(part: str) -> str:
+    if CELL not in part:
+        return " ".join(part.split())
     cells = [" ".join(cell.split()) for cell in part.split(CELL)]
     return " | ".join(cells[1:]).rstrip() if any(cells[1:]) else cells[0]

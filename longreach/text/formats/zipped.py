@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
@@ -17,15 +18,9 @@ from longreach.text.formats.source import Damaged, Source
 
 MAX_MEMBER_BYTES = 64 << 20
 MAX_DEPTH = 200  # elements in elements: what readers may recurse into
-ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    KeyError,
-    RuntimeError,
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    lzma.LZMAError,
+BROKEN_ZIP = (  # what the zipfile module raises on bytes that are wrong; OSError when told to seek where nothing is
+    *(zipfile.BadZipFile, KeyError, RuntimeError, ValueError, EOFError, OSError),
+    *(struct.error, zlib.error, lzma.LZMAError),
 )
 
 
@@ -41,7 +36,7 @@ class Archive:
         try:
             with self.zip_file.open(name) as member:
                 data = member.read(MAX_MEMBER_BYTES + 1)
-        except ZIP_ERRORS as error:
+        except BROKEN_ZIP as error:
             raise Damaged(self.broken, f"{name}: {error}") from error
         if len(data) > MAX_MEMBER_BYTES:
             raise Damaged(self.broken, f"{name} is larger than {MAX_MEMBER_BYTES >> 20} MB")
@@ -58,12 +53,13 @@ class Archive:
 @contextmanager
 def archive(source: Source, broken: str) -> Iterator[Archive]:
     """The file as an archive, or Damaged with the reason that its format uses."""
-    try:
-        zip_file = zipfile.ZipFile(source.path)
-    except ZIP_ERRORS as error:
-        raise Damaged(broken, str(error)) from error
-    with zip_file:
-        yield Archive(zip_file, broken)
+    with Path(source.path).open("rb") as file:
+        try:
+            zip_file = zipfile.ZipFile(file)
+        except BROKEN_ZIP as error:
+            raise Damaged(broken, str(error)) from error
+        with zip_file:
+            yield Archive(zip_file, broken)
 
 
 def _parse(data: bytes) -> Element:

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
-import faultserver
 import pytest
-from faultserver import FAULTS, HANG, RESET, Act, FaultServer, always, first, mixed, raw, status
 
+import faultserver
+from faultserver import FAULTS, HANG, RESET, Act, FaultServer, always, first, mixed, raw, status
 from longreach.engines import wire
 from longreach.engines.backoff import Backoff
 from longreach.engines.base import Completion, Message, Request, RequestFailed, Sampling
