@@ -32,16 +32,11 @@ class Assembler:
     seed: int
     generator: Mapping[str, str]
 
-    def fits(self, outcome: Outcome) -> bool:
-        """Whether a record can hold the whole chunk with question and answer."""
-        unit = outcome.unit
-        return unit.outline.tokens_of(unit.first, unit.last) <= self._budget(outcome)
-
-    def record(self, outcome: Outcome, ordinal: int) -> Record:
-        """The record of the run's `ordinal`-th kept pair."""
+    def record(self, outcome: Outcome, budget: int, ordinal: int) -> Record:
+        """The record of the run's `ordinal`-th kept pair; `budget` is what room_for() gave."""
         unit, pair, document = outcome.unit, outcome.pair, outcome.unit.document
         assert pair is not None
-        context = self._context(outcome, ordinal)
+        context = self._context(outcome, budget, ordinal)
         prompt = self.prompts.render(outcome.task.train, **self._variables(outcome, context.of(document.text)))
         evidence = [{"start": span.start, "end": span.end, "text": span.of(document.text)} for span in outcome.evidence]
         return Record(
@@ -80,18 +75,20 @@ class Assembler:
         opening = " ".join(outcome.unit.text.split()[:OPENING_WORDS])
         return {"document": document, "question": outcome.pair.question if outcome.task.asks else opening}
 
-    def _budget(self, outcome: Outcome) -> int:
-        """Tokens left for the document."""
+    def room_for(self, outcome: Outcome) -> int:
+        """Tokens left for the document beside question, answer and template; 0 where not even the chunk fits."""
         assert outcome.pair is not None
         frame = self.prompts.render(outcome.task.train, **self._variables(outcome, ""))
-        return self.context_tokens - sum(self.tokenizer.counts([frame, outcome.pair.answer])) - TEMPLATE_TOKENS
+        room = self.context_tokens - sum(map(self.tokenizer.count, (frame, outcome.pair.answer))) - TEMPLATE_TOKENS
+        unit = outcome.unit
+        return room if unit.outline.tokens_of(unit.first, unit.last) <= room else 0
 
-    def _context(self, outcome: Outcome, ordinal: int) -> Span:
+    def _context(self, outcome: Outcome, budget: int, ordinal: int) -> Span:
         unit = outcome.unit
         if unit.parts:
             return unit.span  # a summary is of what the prompt holds, no more and no less
         depth = ((ordinal + 1) * GOLDEN) % 1.0
-        return unit.outline.span(*around(unit.outline, unit.first, unit.last, self._budget(outcome), depth))
+        return unit.outline.span(*around(unit.outline, unit.first, unit.last, budget, depth))
 
     def _id(self, outcome: Outcome) -> str:
         span = outcome.unit.span

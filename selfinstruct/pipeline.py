@@ -233,19 +233,21 @@ class Sorter:
         for outcome in outcomes:
             self._tally.planned += 1
             self._tally.surplus_pairs += outcome.pair.surplus if outcome.pair else 0
-            self._last_checks(outcome)
-            self._write(outcome)
+            self._write(outcome, self._last_checks(outcome))
 
-    def _last_checks(self, outcome: Outcome) -> None:
+    def _last_checks(self, outcome: Outcome) -> int:
+        """What needs the order of the run, or the record's length; returns the tokens left for the document."""
         if outcome.failed or outcome.rejected or outcome.pair is None:
-            return
-        if not self._assembler.fits(outcome):
+            return 0
+        room = self._assembler.room_for(outcome)
+        if not room:
             outcome.rejected, outcome.detail = "form: too long", "chunk, question and answer exceed --context-tokens"
         elif self._duplicates:
             document = outcome.unit.document.id
             outcome.add("duplicates", self._duplicates.check(outcome.pair, outcome.task, document))
+        return room
 
-    def _write(self, outcome: Outcome) -> None:
+    def _write(self, outcome: Outcome, room: int) -> None:
         tally = self._tally
         if outcome.failed:
             tally.failed[outcome.failed] += 1
@@ -254,7 +256,7 @@ class Sorter:
             tally.rejected[outcome.rejected] += 1
             self._files["rejected"].write(rejected_row(outcome, self._assembler.made_by(outcome)))
         else:
-            record = self._assembler.record(outcome, tally.kept.total())
+            record = self._assembler.record(outcome, room, tally.kept.total())
             tally.kept[outcome.task.name] += 1
             depth = evidence_depth(record)
             if depth is not None:

@@ -1,6 +1,6 @@
 """Run selfinstruct and kill it at a named point: before or after the n-th call of a function.
 
-    python tests/killed.py before|after MODULE:QUALIFIED.NAME N ARGUMENTS...
+python tests/killed.py before|after MODULE:QUALIFIED.NAME N ARGUMENTS...
 """
 
 import functools

@@ -14,7 +14,6 @@ from longreach.record import Span, Verdict
 from selfinstruct.checks.numerals import Mention, claims, mentions, numbers
 from selfinstruct.checks.phrases import YES_NO
 from selfinstruct.checks.wording import (
-    content_words,
     full_names,
     identifiers,
     marks_names,
@@ -34,6 +33,7 @@ MIN_QUOTE_WORDS = 5  # a shorter quotation is read with its whole sentence
 NEIGHBOURS = 6  # words on either side of a number that tell what it counts
 MOVED = 2  # of them beside another number of the quotation: it is that number which they belong to
 COUNTED = frozenset("123")  # numbers so small that an answer may count its own points with them
+_EDGES = " \t\r\n.,;:!?()[]{}<>\"'“”‘’«»`*_|/–—-…"  # what may stand beside a whole word
 MAX_EVIDENCE = 6  # sentences recorded where no quotation was given
 
 
@@ -51,13 +51,24 @@ class Source:
 
     @cached_property
     def wording(self) -> Wording:
-        """Its words, for finding quotations."""
+        """Its words, for finding quotations that are not verbatim to the character."""
         return Wording(self.text)
 
-    @cached_property
-    def words(self) -> frozenset[str]:
-        """Content words of the whole."""
-        return content_words(self.text)
+    def find_quote(self, quote: str) -> list[Span]:
+        """Where a quotation stands: to the character, else word for word, else in parts; empty where nowhere."""
+        exact = self._find_exactly(quote)
+        return [exact] if exact else self.wording.find_quote(quote)
+
+    def find(self, phrase: str) -> Span | None:
+        """Where a phrase stands, to the character or word for word."""
+        return self._find_exactly(phrase) or self.wording.find(phrase)
+
+    def _find_exactly(self, phrase: str) -> Span | None:
+        phrase = phrase.strip()
+        at = self.text.find(phrase)
+        end = at + len(phrase)
+        whole = at >= 0 and not (self.text[at - 1 : at] + self.text[end : end + 1]).strip(_EDGES)
+        return Span(at, end) if phrase and whole else None
 
     def beside(self, forms: frozenset[str], words: frozenset[str]) -> int:
         """The most of `words` that stand around any place of the number."""
@@ -65,15 +76,15 @@ class Source:
         return max((len(words & _neighbours(self.text, mention)) for mention in places), default=0)
 
     def words_of(self, span: Span) -> frozenset[str]:
-        """Content words of a sentence."""
+        """Content words of a sentence, without numbers."""
         if span not in self._words:
-            self._words[span] = content_words(span.of(self.text))
+            self._words[span] = spoken_words(span.of(self.text))
         return self._words[span]
 
 
 def check_evidence(pair: Pair, task: Task, source: Source) -> tuple[Verdict, list[Span]]:
     """The verdict, and the spans of the source on which the answer rests."""
-    spans = source.wording.find_quote(pair.evidence) if pair.evidence.strip() else []
+    spans = source.find_quote(pair.evidence) if pair.evidence.strip() else []
     if pair.evidence.strip() and not spans:
         return Verdict(False, 0.0, f"quotation not in the source: {pair.evidence[:60]!r}"), []
     quoted = bool(spans)
@@ -82,7 +93,7 @@ def check_evidence(pair: Pair, task: Task, source: Source) -> tuple[Verdict, lis
         return Verdict(False, 0.0, "nothing in the source supports the answer"), []
     near = near_evidence(spans, source, task, quoted)
     problem = _unsupported(pair, task, source, near)
-    support = overlap(content_words(pair.answer), content_words(near))
+    support = overlap(spoken_words(pair.answer), spoken_words(near))
     return Verdict(not problem, round(support, 4), problem), sorted(set(spans), key=lambda span: (span.start, span.end))
 
 
@@ -102,8 +113,8 @@ def best_sentences(pair: Pair, task: Task, source: Source) -> list[Span]:
     found = []
     for part in list(sentences(pair.answer))[:MAX_EVIDENCE]:
         statement = part.of(pair.answer)
-        whole = source.wording.find(statement)
-        best = whole or _most_similar(content_words(statement), source)
+        whole = source.find(statement)
+        best = whole or _most_similar(spoken_words(statement), source)
         if best and best not in found:
             found.append(best)
     return found
@@ -111,14 +122,22 @@ def best_sentences(pair: Pair, task: Task, source: Source) -> list[Span]:
 
 def _best_for_short(pair: Pair, source: Source) -> list[Span]:
     """Of the sentences that hold the answer, the one that shares most with the question."""
-    asked, said = content_words(pair.question), content_words(pair.answer)
-    pattern = source.wording.find(pair.answer)
-    holding = [span for span in source.sentences if said and said <= source.words_of(span)]
+    asked, said = spoken_words(pair.question), spoken_words(pair.answer)
+    pattern = source.find(pair.answer)
+    stated = claims(pair.answer, small_words=True)
+    stating = [span for span in source.sentences if _states_all(stated, span.of(source.text))] if stated else []
+    saying = [span for span in stating or source.sentences if said and said <= source.words_of(span)]
+    holding = saying or stating
     pool = holding or ([widened(pattern, source.sentences)] if pattern else [])
     if pool:
         return [max(pool, key=lambda span: len(asked & source.words_of(span)))]
     best = _most_similar(said | asked, source)
     return [best] if best else []
+
+
+def _states_all(stated: Sequence[frozenset[str]], sentence: str) -> bool:
+    given = numbers(sentence)
+    return all(forms & given for forms in stated)
 
 
 def _most_similar(words: frozenset[str], source: Source) -> Span | None:
@@ -142,7 +161,7 @@ def _unsupported(pair: Pair, task: Task, source: Source, near: str) -> str:
     support = overlap(spoken_words(pair.answer) - spoken_words(pair.question), spoken_words(near))
     if support < MIN_SUPPORT:
         return f"words without support: {support:.0%} of the answer's are in the source"
-    asked = overlap(content_words(pair.question), source.words)
+    asked = overlap(spoken_words(pair.question), spoken_words(source.text))
     if task.asks and asked < MIN_ASKED:
         return f"question about something else: {asked:.0%} of its words are in the source"
     return ""
@@ -150,17 +169,19 @@ def _unsupported(pair: Pair, task: Task, source: Source, near: str) -> str:
 
 def _strange_number(pair: Pair, task: Task, near: str) -> str:
     """A number that the answer states and neither the evidence nor the question does."""
-    given = numbers(near) | numbers(pair.question)
-    small_words = task.short and len(pair.answer.split()) <= MAX_BARE_WORDS
-    return next((min(forms) for forms in claims(pair.answer, small_words=small_words) if not forms & given), "")
+    stated = claims(pair.answer, small_words=task.short and len(pair.answer.split()) <= MAX_BARE_WORDS)
+    given = numbers(near) | numbers(pair.question) if stated else frozenset()
+    return next((min(forms) for forms in stated if not forms & given), "")
 
 
 def _moved_number(pair: Pair, source: Source) -> str:
     """A number whose neighbouring words stand, in the quotation, beside another number: "27 per cent less gas" against
     "17 per cent less gas", though the source has a 27 elsewhere. Only where the quotation lacks the number."""
-    quoted = numbers(pair.evidence) | numbers(pair.question)
+    if not pair.evidence:
+        return ""
+    quoted = numbers(pair.evidence) | numbers(pair.question) | COUNTED
     for mention in mentions(pair.answer):
-        if mention.forms & (quoted | COUNTED) or not pair.evidence:
+        if mention.forms & quoted:
             continue
         words = _neighbours(pair.answer, mention)
         here = max((len(words & _neighbours(pair.evidence, other)) for other in mentions(pair.evidence)), default=0)

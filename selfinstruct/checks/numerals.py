@@ -68,7 +68,7 @@ _DIGIT = re.compile(r"\d")
 _WORDS = re.compile(r"[^\W\d_]+")
 _OF_OTHER_LANGUAGES = {word: str(value) for word, value in _FOREIGN.items()} | _OTHER | _SHARES
 NUMBER_WORDS = frozenset({*SPELLED, *_POWERS, *_OF_OTHER_LANGUAGES})
-_RUN_WORDS = frozenset({*SPELLED, *_POWERS, "and"})
+_RUN_WORD = re.compile(rf"(?<![^\W\d_])(?:{'|'.join((*SPELLED, *_POWERS, 'and'))})(?![^\W\d_])", re.I)
 SMALL = 12
 _UNIT_CHARS = 24  # after a number, in which its unit is looked for
 _ONE = frozenset({"1"})  # "a shilling": the article says it
@@ -174,9 +174,9 @@ def _measured(number: str, following: str) -> frozenset[str]:
 def _in_words(text: str) -> Iterator[Mention]:
     """A run of English number words is one number: "two hundred and seventy-six"."""
     run: list[re.Match[str]] = []
-    for match in [*_WORDS.finditer(text), None]:
+    for match in [*_RUN_WORD.finditer(text), None]:
         word = match.group().lower() if match else ""
-        if match and run and word in _RUN_WORDS and not text[run[-1].end() : match.start()].strip(" \n-"):
+        if match and run and not text[run[-1].end() : match.start()].strip(" \n-"):
             run.append(match)
             continue
         if run:

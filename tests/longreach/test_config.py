@@ -180,7 +180,7 @@ def test_sizes_are_in_powers_of_ten(word: str, number: int) -> None:
 
 @pytest.mark.parametrize("word", ["", "k", "many", "-1", "1.5", "0.0001k", "2G", "0x10", "1k2", "nan", "--", "1 2"])
 def test_what_is_no_size_is_refused(word: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):
         size(word)
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longreach.errors import UserError
@@ -25,6 +25,7 @@ values = st.recursive(
 )
 
 
+@settings(max_examples=30)
 @given(rows=st.lists(st.dictionaries(characters, values, max_size=4), max_size=5))
 def test_rows_come_back_as_they_were(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, object]]) -> None:
     path = tmp_path_factory.mktemp("rows") / "records.jsonl"

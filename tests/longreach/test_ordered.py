@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterable
 from contextlib import aclosing
 from typing import Any
 
@@ -11,6 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longreach.ordered import in_order
+
+
+def each(items: Iterable[Any]) -> Generator[Any, None, None]:
+    """As a generator."""
+    yield from items
 
 
 async def collect(results: AsyncIterator[Any]) -> list[Any]:
@@ -24,7 +29,7 @@ def test_results_come_in_the_order_of_the_items(delays: list[int], window: int) 
             await asyncio.sleep(0)
         return item[0]
 
-    assert asyncio.run(collect(in_order(work, iter(enumerate(delays)), window))) == list(range(len(delays)))
+    assert asyncio.run(collect(in_order(work, each(enumerate(delays)), window))) == list(range(len(delays)))
 
 
 @pytest.mark.parametrize("window", [1, 4, 16])
@@ -38,7 +43,7 @@ def test_the_window_is_filled_and_never_exceeded(window: int) -> None:
         await asyncio.sleep(0.002)
         at_once -= 1
 
-    asyncio.run(collect(in_order(work, iter(range(4 * window)), window)))
+    asyncio.run(collect(in_order(work, each(range(4 * window)), window)))
     assert most == window
 
 
@@ -46,7 +51,7 @@ def test_items_are_drawn_as_they_are_needed() -> None:
     drawn = ended = 0
     ahead: list[int] = []
 
-    def items() -> Iterator[int]:
+    def items() -> Generator[int, None, None]:
         nonlocal drawn
         for item in range(60):
             drawn += 1
@@ -71,7 +76,7 @@ def test_a_slow_first_item_holds_the_memory_bound() -> None:
     drawn: list[int] = []
     release = threading.Event()
 
-    def items() -> Iterator[int]:
+    def items() -> Generator[int, None, None]:
         for item in range(1_000):
             drawn.append(item)
             yield item
@@ -94,7 +99,7 @@ def test_a_slow_first_item_holds_the_memory_bound() -> None:
 def test_items_are_drawn_beside_the_event_loop() -> None:
     threads: set[int] = set()
 
-    def items() -> Iterator[int]:
+    def items() -> Generator[int, None, None]:
         threads.add(threading.get_ident())
         yield 1
 
@@ -121,7 +126,7 @@ def test_the_first_error_is_raised_and_stops_the_rest() -> None:
         return item
 
     async def run() -> None:
-        async for result in in_order(work, iter(range(10)), window=6):
+        async for result in in_order(work, each(range(10)), window=6):
             got.append(result)
 
     with pytest.raises(LookupError, match="the third"):
@@ -133,7 +138,7 @@ def test_the_first_error_is_raised_and_stops_the_rest() -> None:
 def test_an_error_among_the_items_is_raised_and_stops_the_work() -> None:
     stopped: list[int] = []
 
-    def items() -> Iterator[int]:
+    def items() -> Generator[int, None, None]:
         yield 0
         raise LookupError("unreadable")
 
@@ -161,7 +166,7 @@ def test_who_stops_listening_stops_the_work() -> None:
         return item
 
     async def run() -> None:
-        async with aclosing(in_order(work, iter(range(5)), window=3)) as results:
+        async with aclosing(in_order(work, each(range(5)), window=3)) as results:
             async for _ in results:
                 break
         assert not under_way
@@ -169,8 +174,26 @@ def test_who_stops_listening_stops_the_work() -> None:
     asyncio.run(run())
 
 
+def test_the_items_are_closed_in_the_end() -> None:
+    closed: list[int] = []
+
+    def items() -> Generator[int, None, None]:
+        try:
+            yield from range(10)
+        finally:
+            closed.append(threading.get_ident())
+
+    async def work(item: int) -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        asyncio.run(collect(in_order(work, items(), window=2)))
+    assert len(closed) == 1
+    assert threading.get_ident() not in closed  # where they were read: a file is not closed under its reader
+
+
 def test_no_items_give_no_results() -> None:
     async def work(item: int) -> int:
         return item
 
-    assert asyncio.run(collect(in_order(work, iter(()), window=3))) == []
+    assert asyncio.run(collect(in_order(work, each(()), window=3))) == []

@@ -43,10 +43,7 @@ class Feed:
     def __next__(self) -> str:
         line = self.waiting.popleft() if self.waiting else self._read()
         self.record.append(line)
-        try:
-            return line.data.decode("utf-8") if line.data else ""
-        except UnicodeDecodeError:
-            return line.data.decode("utf-8", "surrogateescape")  # the csv module goes on; `flaw` tells
+        return (line.data or b"").decode("utf-8", "surrogateescape")  # the csv module goes on; `flaw` tells
 
     def _read(self) -> Line:
         try:

@@ -24,10 +24,11 @@ def lines(chunks: Iterable[bytes]) -> Iterator[Line]:
             *complete, rest = chunk.split(b"\n")
             for end in complete:
                 length += len(end) + 1
-                data = b"".join((*held, end, b"\n")) if length <= MAX_BYTES else None
-                yield Line(data, number, byte)
+                if held:
+                    end = b"".join((*held, end))
+                    held.clear()
+                yield Line(end + b"\n" if length <= MAX_BYTES else None, number, byte)
                 number, byte, length = number + 1, byte + length, 0
-                held.clear()
             length += len(rest)
             if length > MAX_BYTES:
                 held.clear()

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
+from tinyllama import make_tiny_llama
 
 from longreach.engines.base import Completion, Message, Request, RequestFailed, Sampling
 from longreach.errors import UserError
@@ -18,7 +19,6 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 draw = importlib.import_module("longreach.engines.draw")
 TransformersEngine: Any = importlib.import_module("longreach.engines.transformers").TransformersEngine
-make_tiny_llama: Any = importlib.import_module("tests.tinyllama").make_tiny_llama
 
 WINDOW = 256
 WORDS = ("ka", "lo mi ter " * 20, "shu reba", "din", "est pra", "vonshu " * 7)

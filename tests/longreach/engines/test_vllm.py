@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 import pytest
+from tinyllama import make_tiny_llama
 
 from longreach.engines.base import Completion, Message, Request, RequestFailed, Sampling
 from longreach.errors import UserError
@@ -26,7 +27,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 pytest.importorskip("vllm")
 transformers = pytest.importorskip("transformers")
 VllmEngine: Any = importlib.import_module("longreach.engines.vllm").VllmEngine
-make_tiny_llama: Any = importlib.import_module("tests.tinyllama").make_tiny_llama
 
 pytestmark = pytest.mark.vllm
 

@@ -217,6 +217,27 @@ def test_cut_gzipped_list_keeps_what_was_complete(tmp_path: Path) -> None:
     assert [(note.reason, note.line) for note in skipped] == [(reasons.TRUNCATED_GZ, 1001)]
 
 
+def test_cut_gzipped_csv_keeps_what_was_complete(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv.gz"
+    data = b"\n".join([b"id,text", *CSV_ROWS])
+    packed_data = gzip.compress(data)
+    path.write_bytes(packed_data[: len(packed_data) // 2])
+    documents, skipped = read(path)
+    assert 200 < len(documents) < 900
+    assert [document.text for document in documents] == TEXTS[: len(documents)]
+    assert skipped[-1].reason == reasons.TRUNCATED_GZ
+
+
+def test_values_read_together_with_the_break_are_kept(tmp_path: Path) -> None:
+    """A long first value makes the reader read far ahead, up to the break."""
+    path = tmp_path / "rows.json.gz"
+    rows = [json.dumps({"text": "long " * 200_000}).encode(), *JSON_ROWS]
+    path.write_bytes(gzip.compress(b"[" + b",".join(rows) + b"]")[:-1])
+    documents, skipped = read(path)
+    assert [document.text for document in documents[1:]] == TEXTS
+    assert [note.reason for note in skipped] == [reasons.TRUNCATED_GZ]
+
+
 def test_stray_sign_in_a_list(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     path.write_bytes(b"[" + JSON_ROWS[0] + b"}," + JSON_ROWS[1] + b"]")
@@ -225,9 +246,12 @@ def test_stray_sign_in_a_list(tmp_path: Path) -> None:
     assert [(note.reason, note.byte) for note in skipped] == [(reasons.BROKEN_JSON, 1 + len(JSON_ROWS[0]))]
 
 
+PLAIN_PARQUET = {"row_group_size": 250, "use_dictionary": False, "compression": "none", "write_page_checksum": True}
+
+
 def test_damaged_row_group_costs_only_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
-    pq.write_table(pa.table({"text": TEXTS}), path, row_group_size=250, use_dictionary=False, write_page_checksum=True)
+    pq.write_table(pa.table({"text": TEXTS}), path, **PLAIN_PARQUET)
     column = pq.ParquetFile(path).metadata.row_group(2).column(0)
     data = bytearray(path.read_bytes())
     data[column.data_page_offset + column.total_compressed_size // 2] ^= 0xFF

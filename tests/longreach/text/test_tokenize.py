@@ -22,7 +22,6 @@ def test_many_texts_count_as_each_does(tokenizer: Tokenizer, each: list[str]) ->
 
 @given(texts)
 def test_any_text_has_as_many_tokens_as_bytes_at_most(tokenizer: Tokenizer, text: str) -> None:
-    assert (not text) <= (tokenizer.count(text) == 0)
     assert tokenizer.count(text) <= len(text.encode())
     assert bool(text) == bool(tokenizer.count(text))  # a byte-level vocabulary drops nothing
 
@@ -33,8 +32,8 @@ def test_the_shipped_tokenizer_loses_no_character() -> None:
     assert backend.decode(backend.encode(text, add_special_tokens=False).ids) == text
 
 
-def test_english_prose_takes_about_four_characters_a_token(tokenizer: Tokenizer, text: str) -> None:
-    assert 2.5 <= len(text) / tokenizer.count(text) <= 6
+def test_the_shipped_tokenizer_knows_words(tokenizer: Tokenizer) -> None:
+    assert tokenizer.count("The number of documents is not known before they were read.") < 20
 
 
 def saved(folder: Path, prepare: str) -> Path:
