@@ -19,6 +19,7 @@ from selfinstruct.sentences import SENTENCE_BREAK
 
 HEADING, PARAGRAPH, SENTENCE, CUT = 3, 2, 1, 0  # strength of the break before a block
 HARD_CUT_CHARS = 512  # a run without any sentence end (base64, minified code) is first cut to pieces of this length
+SURE = 0.9  # of the limit: a sum of blocks up to which the joint count cannot pass the limit
 FILL = 0.5  # a chunk may be closed early, at a stronger break, once it is this full
 
 _PIECE = re.compile(r"[^\n]*\n(?:[ \t\r]*\n)*|[^\n]+")  # a line with the blank lines that follow it
@@ -161,7 +162,12 @@ def _strongest_break(plan: Outline, first: int, last: int, limit: int) -> int:
 
 
 def _shrunk(text: str, plan: Outline, first: int, last: int, tokenizer: Tokenizer, limit: int) -> int:
-    """Drop blocks from the end until the chunk, counted as one text, is within the limit."""
+    """Drop blocks from the end until the chunk, counted as one text, is within the limit.
+
+    Counting twice costs as much as counting once, so a chunk whose blocks leave room to spare is not counted again.
+    """
+    if plan.tokens_of(first, last) <= SURE * limit:
+        return last
     while last > first + 1 and tokenizer.count(plan.span(first, last).of(text)) > limit:
         last -= 1
     return last

@@ -11,10 +11,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
-from longreach.engines.base import Completion, Request
+from longreach.engines.base import Completion, Ready, Request
 from selfinstruct.checks.wording import spoken_words
 from selfinstruct.sentences import sentences
 
@@ -53,21 +51,13 @@ class _Text:
         return f"<question>{question}</question>\n<answer>{answer}</answer>\n<evidence>{quote}</evidence>"
 
 
-class ExtractiveEngine:
+class ExtractiveEngine(Ready):
     """An Engine that reads the answer out of the source. Same request, same completion."""
 
     name = "extractive"
     model = "extractive"
     concurrency = 64
     structured = False
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     async def complete(self, request: Request) -> Completion:
         """A pair or summary in tags; an empty reply where the source holds no sentence to ask about."""

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from longreach.engines.base import Completion, Message, Request, RequestFailed, Sampling
+from longreach.engines.base import Completion, Message, Request, RequestFailed, RequestRefused, Sampling
 from longreach.record import Span, Verdict
 from longreach.text.tokenize import Tokenizer
 from selfinstruct.checks.evidence import Source, check_evidence
@@ -73,6 +73,8 @@ class PairWriter:
                 self._read(outcome, await self.ask(self._request(unit, task, unit.text)))
             if outcome.pair:
                 await self._check(outcome, source, basis)
+        except RequestRefused as refusal:
+            outcome.rejected, outcome.detail = f"engine: {refusal.reason}", refusal.detail
         except RequestFailed as failure:
             outcome.failed, outcome.detail = failure.reason, failure.detail
         return outcome

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from longreach.engines.base import Completion, Request, RequestFailed
+from longreach.engines.base import Completion, Ready, Request, RequestFailed
 from longreach.errors import UserError
 from longreach.run import read_manifest
 from selfinstruct.config import GenerateSettings
@@ -14,21 +13,13 @@ from selfinstruct.generate import finish, prepare
 from selfinstruct.pipeline import Report
 
 
-class ReplayEngine:
+class ReplayEngine(Ready):
     """Stands for the engine of a finished run: all that it was asked is in the journal, and nothing else is asked."""
 
     concurrency = 64
 
     def __init__(self, name: str, model: str, structured: bool) -> None:
         self.name, self.model, self.structured = name, model, structured
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     async def complete(self, request: Request) -> Completion:
         """Fails: what the journal does not hold was not asked in that run."""

@@ -78,6 +78,10 @@ class RequestFailed(Exception):
         self.detail = detail
 
 
+class RequestRefused(RequestFailed):
+    """The request itself is at fault (its prompt is too long, say): asking again is no use, it is rejected."""
+
+
 class Engine(Protocol):
     """An async context manager that completes requests.
 
@@ -97,3 +101,15 @@ class Engine(Protocol):
     ) -> None: ...
 
     async def complete(self, request: Request) -> Completion: ...
+
+
+class Ready:
+    """What an engine inherits that has nothing to start or stop."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from longreach.engines.base import RequestFailed
+from longreach.engines.base import RequestRefused
 from longreach.errors import UserError
 
 
@@ -32,4 +32,4 @@ def refused_chat(model: str, reason: str) -> UserError:
 def check_fits(prompt_tokens: int, window: int) -> None:
     """Fail the request whose prompt leaves no room for a single token of answer."""
     if prompt_tokens >= window:
-        raise RequestFailed("prompt too long", f"{prompt_tokens} tokens, and the model reads {window}, answer included")
+        raise RequestRefused("prompt too long", f"{prompt_tokens} tokens, the model reads {window}, answer included")

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from longreach.engines.base import Completion, RequestFailed
+from longreach.engines.base import Completion, RequestRefused
 from longreach.errors import UserError
 
 OVERLOADED = frozenset({429, 503, 529})  # the server has more to do than it can
@@ -76,7 +76,7 @@ def fault_of(status: int, message: str, wait: float) -> Fault | None:
     return Fault(f"http {status}", message, overloaded=overloaded, unanswered=status == 502, wait=wait)
 
 
-def refusal_of(status: int, server: str, message: str) -> RequestFailed | UserError:
+def refusal_of(status: int, server: str, message: str) -> RequestRefused | UserError:
     """What a status that no retry mends means: the end for this request, or for all."""
     if 300 <= status < 400:
         hint = "give the final address (often https), for redirects are not followed: the key goes nowhere else"
@@ -87,7 +87,7 @@ def refusal_of(status: int, server: str, message: str) -> RequestFailed | UserEr
         said = f": {message}" if message and status != 401 else ""
         return UserError(f"{server} {problem} (http {status}){said}", hint)
     too_long = status in (400, 413, 422) and _TOO_LONG.search(message)
-    return RequestFailed("prompt too long" if too_long else f"http {status}", message)
+    return RequestRefused("prompt too long" if too_long else f"http {status}", message)
 
 
 def message_of(body: bytes) -> str:

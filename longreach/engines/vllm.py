@@ -19,7 +19,7 @@ from dataclasses import fields, replace
 from types import TracebackType
 from typing import Any, Self
 
-from longreach.engines.base import Completion, Message, Request, RequestFailed
+from longreach.engines.base import Completion, Message, Request, RequestFailed, RequestRefused
 from longreach.engines.checkpoint import check_fits, no_chat_template, refused_chat, unloadable
 from longreach.errors import UserError, missing_extra
 
@@ -162,7 +162,7 @@ class VllmEngine:
             async for output in self._llm.generate(prompt, sampling, str(next(self._names))):
                 final = output
         except VLLMClientError as error:
-            raise RequestFailed("refused by vllm", str(error)) from error
+            raise RequestRefused("refused by vllm", str(error)) from error
         except EngineDeadError as error:
             raise UserError("vLLM's engine process ended in the middle of the run", SEE_ABOVE) from error
         return final

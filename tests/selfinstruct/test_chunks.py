@@ -41,8 +41,8 @@ ODD = {
     "empty": "",
 }
 pieces = st.sampled_from(
-    ["a", "harbour", " ", "\n", "\n\n", "\r\n", ". ", "。", "! A", '."', "\t", "# ", "---\n", "é", "漢", "😀", "=", "\x01", "x" * 700]
-)  # fmt: skip
+    [*"a é漢😀=\x01\t\n", "harbour", "\n\n", "\r\n", ". ", "。", "! A", '."', "# ", "---\n", "x" * 700]
+)
 texts = st.lists(pieces, max_size=60).map("".join)
 limits = st.integers(32, 200)
 

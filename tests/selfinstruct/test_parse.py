@@ -140,7 +140,7 @@ SEVERAL = {
     '{"question": "q2?", "answer": "a2"}, {"question": "q3?", "answer": "a3"}]}',
     "numbered labels": "\n".join(f"{n}. Question: q{n}?\n   Answer: a{n}\n   Evidence: e{n}" for n in (1, 2, 3)),
     "labels": "\n\n".join(f"Q{n}: q{n}?\nA{n}: a{n}\nEvidence: e{n}" for n in (1, 2, 3)),
-    "bold labels": "\n---\n".join(f"**Question {n}:** q{n}?\n**Answer {n}:** a{n}\n**Evidence:** e{n}" for n in (1, 2, 3)),
+    "bold labels": "---\n".join(f"**Question {n}:** q{n}?\n**Answer {n}:** a{n}\nEvidence: e{n}\n" for n in (1, 2, 3)),
 }  # fmt: skip
 
 

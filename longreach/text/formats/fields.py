@@ -28,7 +28,7 @@ def take(source: Source, value: object, line: int, byte: int | None) -> Row | Sk
 
 def missing_field(wanted: str, there: Iterable[str], likely: str = "") -> str:
     """What a person needs to name the right field: those that are there, and the likely one."""
-    names = [str(name) for name in there]
+    names = [str(name)[:MAX_ID_CHARS] for name in there]
     shown = ", ".join(names[:SHOWN_FIELDS]) + (", ..." if len(names) > SHOWN_FIELDS else "")
     advice = f"; set the text field to {likely!r}" if likely else "; set the text field to one of them" if names else ""
     return f"no field {wanted!r} among: {shown}{advice}"

@@ -18,7 +18,9 @@ NAMES = [
     *("a.txt", "a.html", "a.jsonl", "a.json", "a.csv", "a.tsv", "a.pdf", "a.docx", "a.epub", "a.parquet"),
     *("a.txt.gz", "a.jsonl.zst", "a.json.gz", "a.csv.zst", "a.html.gz", "a"),
 ]
-QUIET = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUIET = settings(
+    max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 MARKUP = st.lists(
     st.sampled_from(
         [
