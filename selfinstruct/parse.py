@@ -21,6 +21,7 @@ _LABEL = re.compile(
 _NAMES = "question|answer|evidence|summary|rationale|score"
 _TAG = re.compile(rf"<({_NAMES})>(.*?)(</\s*\1\s*>|(?=<(?:{_NAMES})>)|\Z)", re.S | re.I)
 _SHORT_LABELS = {"q": "question", "a": "answer"}
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SCORE = re.compile(r"\d+(?:\.\d+)?")
 
 
@@ -186,7 +187,7 @@ def _bare(text: str) -> str:
 
 def _clean(text: str) -> str:
     """Without fences, stray bold marks and one pair of quotation marks around the whole."""
-    body = _FENCE.sub("", text).strip()
+    body = _whole(_FENCE.sub("", text).strip())
     for opening, closing in (("**", "**"), ('"', '"'), ("“", "”")):
         inner = body[len(opening) : -len(closing)]
         if (
@@ -197,3 +198,8 @@ def _clean(text: str) -> str:
         ):
             body = inner.strip()
     return body
+
+
+def _whole(text: str) -> str:
+    """Half a surrogate pair, which JSON can spell and UTF-8 cannot hold, as the replacement character."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _SURROGATE.search(text) else text

@@ -3,13 +3,12 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from longreach.engines.base import Completion, Request
+from longreach.engines.base import Completion, Ready, Request
 from longreach.text.document import Document
 from longreach.text.tokenize import Tokenizer, load_tokenizer
 from selfinstruct.config import GenerateSettings
@@ -24,7 +23,7 @@ settings.load_profile("suite")
 Answer = str | Completion | BaseException
 
 
-class ScriptedEngine:
+class ScriptedEngine(Ready):
     """An Engine that answers from a queue, or by a function of the request; an exception among them is raised."""
 
     name = "scripted"
@@ -40,14 +39,6 @@ class ScriptedEngine:
         self.asked: list[Request] = []
         self.at_once = self.most_at_once = 0
         self._answers = answers
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     async def complete(self, request: Request) -> Completion:
         self.asked.append(request)

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from selfinstruct.cli import main
 
@@ -23,9 +22,19 @@ RUN = re.compile(r"<!-- run -->\n```sh\n(.*?)```\n", re.S)
 
 
 def help_of(command: str) -> str:
-    result = CliRunner().invoke(main, [*command.split(), "--help"], prog_name="selfinstruct", terminal_width=100)
-    assert result.exit_code == 0
-    return result.output
+    """As a terminal of 100 columns shows it."""
+    return selfinstruct([*command.split(), "--help"], ROOT).stdout
+
+
+def selfinstruct(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "selfinstruct", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def filled(page: str) -> str:
@@ -54,14 +63,8 @@ def test_readme_commands_run(tmp_path: Path) -> None:
     assert len(lines) >= 4
     for line in lines:
         program, *arguments = shlex.split(line)
-        done = subprocess.run(
-            [sys.executable, "-m", program, *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        assert program == "selfinstruct"
+        done = selfinstruct(arguments, tmp_path)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
     assert (tmp_path / "runs/first/sharegpt.jsonl").stat().st_size > 0
 

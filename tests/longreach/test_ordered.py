@@ -35,12 +35,15 @@ def test_results_come_in_the_order_of_the_items(delays: list[int], window: int) 
 @pytest.mark.parametrize("window", [1, 4, 16])
 def test_the_window_is_filled_and_never_exceeded(window: int) -> None:
     at_once = most = 0
+    full = asyncio.Event()
 
     async def work(item: int) -> None:
         nonlocal at_once, most
         at_once += 1
         most = max(most, at_once)
-        await asyncio.sleep(0.002)
+        if at_once == window:
+            full.set()
+        await asyncio.wait_for(full.wait(), 20)
         at_once -= 1
 
     asyncio.run(collect(in_order(work, each(range(4 * window)), window)))

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -39,6 +40,13 @@ def outcomes(units: list[Unit]) -> list[Outcome]:
     return found
 
 
+def made_of(outcome: Outcome, assemble: Assembler, ordinal: int = 0) -> Record:
+    """As the pipeline makes it."""
+    room = assemble.room_for(outcome)
+    assert room > 0
+    return assemble.record(outcome, room, ordinal)
+
+
 @pytest.fixture
 def made(
     text: str, units_of: Callable[..., list[Unit]], assembler: Callable[..., Assembler]
@@ -46,7 +54,7 @@ def made(
     """Records of 1,400 tokens of a document of some 9,000."""
     units = units_of(text * 4, tasks=TASKS, chunk_tokens=150, context_tokens=1_400, chunks_per_doc=0)
     assemble = assembler(1_400)
-    found = [(each, assemble.record(each, ordinal)) for ordinal, each in enumerate(outcomes(units))]
+    found = [(each, made_of(each, assemble, ordinal)) for ordinal, each in enumerate(outcomes(units))]
     assert len(found) > 60
     return found
 
@@ -88,7 +96,7 @@ def test_a_document_that_fits_is_given_whole(
     text: str, units_of: Callable[..., list[Unit]], assembler: Callable[..., Assembler]
 ) -> None:
     for each in outcomes(units_of(text, tasks=TASKS, chunk_tokens=150)):
-        record = assembler(16_384).record(each, 0)
+        record = made_of(each, assembler(16_384))
         assert record.context == Span(0, len(text))
         assert record.document["chars"] == len(text)
 
@@ -97,7 +105,7 @@ def test_a_summary_is_of_what_its_prompt_holds(
     text: str, units_of: Callable[..., list[Unit]], assembler: Callable[..., Assembler], tokenizer: Tokenizer
 ) -> None:
     (unit,) = units_of(text * 4, tasks=("summary",), chunk_tokens=150, context_tokens=2_000)
-    record = assembler(2_000).record(Outcome(unit, unit.tasks[0], Pair("", "A summary of it all.")), 7)
+    record = made_of(Outcome(unit, unit.tasks[0], Pair("", "A summary of it all.")), assembler(2_000), 7)
     assert record.context == record.chunk == unit.span
     assert unit.text in record.messages[0].content
     assert sum(tokenizer.count(turn.content) for turn in record.messages) <= 2_000
@@ -115,13 +123,13 @@ def test_what_does_not_fit_is_said_beforehand(
     unit = units_of(text, tasks=("long_answer",), chunk_tokens=150)[0]
     for words in range(0, 300, 7):
         outcome = Outcome(unit, unit.tasks[0], Pair("Why is the pier so long?", "pier " * words))
-        assemble = assembler(400)
-        if assemble.fits(outcome):
-            turns = assemble.record(outcome, 3).messages
+        room = assembler(400).room_for(outcome)
+        if room:
+            turns = assembler(400).record(outcome, room, 3).messages
             assert sum(tokenizer.count(turn.content) for turn in turns) <= 400
         else:
             assert words > 50
-    assert not assemble.fits(outcome)
+    assert room == 0
 
 
 def test_ids_tell_records_apart_and_stay(
@@ -129,8 +137,8 @@ def test_ids_tell_records_apart_and_stay(
 ) -> None:
     ids = [record.id for _, record in made]
     assert len(set(ids)) == len(ids)
-    assert [assembler(1_400).record(outcome, 0).id for outcome, _ in made] == ids  # wherever they stand in the run
-    assert assembler(1_400, seed=1).record(made[0][0], 0).id != ids[0]
+    assert [made_of(outcome, assembler(1_400)).id for outcome, _ in made] == ids  # wherever they stand in the run
+    assert made_of(made[0][0], assembler(1_400, seed=1)).id != ids[0]
 
 
 def test_a_record_says_what_made_it(made: list[tuple[Outcome, Record]], prompts: Prompts) -> None:
@@ -147,10 +155,8 @@ def test_a_record_says_what_made_it(made: list[tuple[Outcome, Record]], prompts:
 
 
 def test_a_record_without_evidence_has_no_depth(made: list[tuple[Outcome, Record]]) -> None:
-    outcome, record = made[0]
+    _, record = made[0]
     assert record.evidence
-    bare = Outcome(outcome.unit, outcome.task, outcome.pair)
-    from dataclasses import replace
-
     assert evidence_depth(replace(record, evidence=())) is None
-    assert bare.evidence == ()
+    first = replace(record, context=Span(0, 200), evidence=[{"start": 50, "end": 60, "text": "x"}])
+    assert evidence_depth(first) == 0.25

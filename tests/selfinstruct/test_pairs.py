@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from longreach.engines.base import Completion, Request, RequestFailed
+from longreach.engines.base import Completion, Request, RequestFailed, RequestRefused
 from longreach.errors import UserError
 from longreach.text.tokenize import Tokenizer
 from selfinstruct.checks.judged import Judge
@@ -22,7 +22,7 @@ GOOD = {
     "long_answer": """<question>Why may heavy barges lie at the pier of basin 1?</question>
 <answer>Barges of up to 31 tonnes may lie at the pier because the clay below was dredged.</answer>
 <evidence>Barges of up to 31 tonnes may lie there</evidence>""",
-    "section_summary": "<summary>The pier of basin 1 was finished by Master Farraday and stands on oak piles.</summary>",
+    "section_summary": "<summary>The pier of basin 1 was finished by Master Farraday and is of oak.</summary>",
 }
 CRITIQUE = "<rationale>All right.</rationale><score>9</score>"
 
@@ -180,6 +180,11 @@ def test_a_failed_request_is_to_be_tried_again(bench: Bench, at: str) -> None:
     assert row["chunk"] == {"start": 0, "end": outcome.unit.span.end}
 
 
+def test_a_refused_request_is_rejected_for_good(bench: Bench) -> None:
+    (outcome,) = bench.run(model(short_answer=RequestRefused("prompt too long", "9,000 tokens")))
+    assert (outcome.rejected, outcome.detail, outcome.failed) == ("engine: prompt too long", "9,000 tokens", "")
+
+
 def test_one_failed_request_leaves_the_other_tasks_be(bench: Bench) -> None:
     tasks = ("short_answer", "section_summary")
     outcomes = bench.run(model(short_answer=RequestFailed("timeout")), tasks=tasks, checks=("form",))
@@ -195,12 +200,14 @@ def test_what_dooms_all_requests_ends_the_run(bench: Bench) -> None:
 
 
 def merging(request: Request) -> str:
-    """Summaries that name what they are of: parts by their first basin, merged ones by what was merged."""
-    if request.task == "section_summary":
-        return f"<summary>Part ({request.source.split('section ')[-1].split()[0]}) tells of a pier of the harbour.</summary>"
+    """Summaries that name what they are of: a part its last section, a merged one how many of each it was made from."""
     if request.task == "critique":
         return CRITIQUE
-    return f"<summary>Merged [{request.source.count('Part')}+{request.source.count('Merged')}] of the harbour of Orvane.</summary>"
+    of = request.source
+    name = f"Part {of.split('section ')[-1].split()[0]}" if request.task == "section_summary" else (
+        f"Merged {of.count('Part')}+{of.count('Merged')}"
+    )  # fmt: skip
+    return f"<summary>{name} tells of a pier in the harbour of Orvane.</summary>"
 
 
 def test_parts_are_summarized_and_merged_to_one(bench: Bench) -> None:
@@ -212,7 +219,6 @@ def test_parts_are_summarized_and_merged_to_one(bench: Bench) -> None:
     assert outcome.pair.answer.startswith("Merged")
     assert outcome.rejected == ""
     merges = [request for request in bench.asked if request.task == "summary"]
-    assert "\n\n".join(["Part"]) in merges[0].source
     assert sum(request.source.count("Part") for request in merges) == parts  # every part once, in order
     order = [request.source for request in bench.asked if request.task == "section_summary"]
     assert order == sorted(order, key=outcome.unit.document.text.index)
@@ -232,7 +238,7 @@ def test_many_small_chunks_are_merged_in_rounds(bench: Bench) -> None:
     assert sum(source.count("Part") for source in merges) == len(outcome.unit.parts)
     assert any("Merged" in source for source in merges)
     assert outcome.pair is not None
-    assert outcome.pair.answer.startswith("Merged [0+")
+    assert outcome.pair.answer.startswith("Merged 0+")
 
 
 def test_a_document_of_one_chunk_is_summarized_at_once(bench: Bench, text: str) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 import orjson
 import pytest
-from tinyllama import make_tiny_llama
 
 from longreach.engines.base import Completion, Message, Request, RequestFailed, Sampling
 from longreach.errors import UserError
+from tinyllama import make_tiny_llama
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

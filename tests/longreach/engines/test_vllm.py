@@ -16,10 +16,10 @@ from typing import Any
 
 import orjson
 import pytest
-from tinyllama import make_tiny_llama
 
 from longreach.engines.base import Completion, Message, Request, RequestFailed, Sampling
 from longreach.errors import UserError
+from tinyllama import make_tiny_llama
 
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
