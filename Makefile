@@ -27,9 +27,11 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.vllm
-	$(BIN)/python benchmarks/documents.py
-	$(BIN)/python benchmarks/http_engine.py
-	$(VLLM_CPU) $(BIN)/python benchmarks/vllm_engine.py
+	$(BIN)/python recipes/demo_corpus.py runs/demo-corpus
+	$(BIN)/python benchmarks/real_text.py --docs runs/demo-corpus/reference.jsonl
+	$(BIN)/python benchmarks/documents.py --mb 60
+	$(BIN)/python benchmarks/http_engine.py --rounds 3
+	$(VLLM_CPU) $(BIN)/python -m benchmarks.vllm_engine --rounds 9
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

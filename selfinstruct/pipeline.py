@@ -123,12 +123,11 @@ class Run:
 
     async def _drive(self, folder: RunFolder, journal: Journal, files: dict[str, LineWriter], *, claim: bool) -> None:
         async with AsyncExitStack() as stack:
-            engine = Journalled(await stack.enter_async_context(self.engine), journal)
+            engine = Journalled(await stack.enter_async_context(self.engine), journal, self.usage)
             stack.push_async_callback(engine.close)
-            self.usage = engine.usage
             judge = engine
             if self.judge:
-                judge = Journalled(await stack.enter_async_context(self.judge), journal)
+                judge = Journalled(await stack.enter_async_context(self.judge), journal, self.usage)
                 stack.push_async_callback(judge.close)
             if claim:
                 folder.claim(self.shaping())  # again: a server may have told which model it serves

@@ -28,8 +28,8 @@ class Usage:
 class Journalled:
     """Completes requests from the journal, else from the engine, at most `concurrency` of them at once."""
 
-    def __init__(self, engine: Engine, journal: Journal) -> None:
-        self.usage = Usage()
+    def __init__(self, engine: Engine, journal: Journal, usage: Usage | None = None) -> None:
+        self.usage = usage or Usage()  # may be shared with another engine of the same run
         self._engine = engine
         self._journal = journal
         self._room = asyncio.Semaphore(engine.concurrency)

@@ -55,7 +55,7 @@ SUPPORTED = [
         BRIDGE,
         "Who opened the Tarrowmere Bridge?",
         "the Duchess of Velmar",
-        "The Tarrowmere Bridge was opened by the Duchess",
+        "was opened by the Duchess of Velmar",
     ),
     (BRIDGE, "Who lived in the eastern tower of the bridge?", "Anna Holm, the keeper", "Anna Holm"),
     (
@@ -102,7 +102,6 @@ UNSUPPORTED = [
     (BRIDGE, "How long is the bridge's main span?", "212 m", "It has seventy lamps of brass.", "quotation not in the source"),
     (BRUECKE, "Wer baute die Brücke?", "Margarethe Lundqvist", "Gebaut wurde sie von Margarethe Lindqvist", "name without support"),
     (BRUECKE, "Was kostete der Bau der Brücke?", "45 Millionen Mark", "kostete 4,5 Millionen Mark", "number without support"),
-    (BRUECKE, "Wie lange dauerte der Bau?", "elf Jahre", "", "number without support"),
     (CODE, "What is the default base_delay of retry()?", "0.5", "base_delay=0.25", "number without support"),
     (CODE, "Which constant bounds the wait?", "MAX_DELAY", "MAX_WAIT = 30", "name without support"),
     ("", "How long is the bridge's main span?", "212 m", "", "nothing in the source supports the answer"),
@@ -184,7 +183,7 @@ def test_any_slice_of_a_text_is_found_in_it(text: str, data: st.DataObject) -> N
 
 
 QUESTION = "How long is the bridge?"
-SLOW = ["a " * 20_000, "(" * 100_000, " " * 100_000, "\n" * 100_000, ". " * 50_000, "A. " * 33_000, "Aa " * 33_000, "a_" * 50_000,
+SLOW = ["a " * 20_000, "(" * 100_000, " " * 100_000, ". " * 50_000, "A. " * 33_000, "Aa " * 33_000, "a_" * 50_000,
         "a-" * 50_000, ".\"'" * 33_000]  # fmt: skip
 
 
@@ -197,9 +196,7 @@ def test_100_kb_of_source_are_read_at_once(text: str) -> None:
 
 
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize(
-    "text", [text for text in SLOW if text[:2] not in ("A.", "Aa")], ids=lambda text: repr(text[:10])
-)
+@pytest.mark.parametrize("text", SLOW, ids=lambda text: repr(text[:10]))
 def test_100_kb_of_reply_are_read_at_once(text: str) -> None:
     for task in (SHORT, LONG):
         check_evidence(Pair(text, "212 m", text), task, Source(BRIDGE))
