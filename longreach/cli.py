@@ -20,6 +20,10 @@ _STORAGE = {
     errno.EDQUOT: ("the disk quota is used up", "free some space and run the same command: it goes on where it was"),
     errno.EFBIG: ("a file may not grow further", "raise the limit and run the same command: it goes on where it was"),
     errno.EROFS: ("the file system is read-only", "choose another --out"),
+    errno.EEXIST: ("a file stands where a folder is needed", "choose another path"),
+    errno.ENOTDIR: ("a file stands where a folder is needed", "choose another path"),
+    errno.EISDIR: ("a folder stands where a file is needed", "choose another path"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter path"),
     errno.EACCES: ("permission denied", "choose another --out, or change its permissions"),
     errno.EPERM: ("operation not permitted", "choose another --out, or change its permissions"),
 }
@@ -34,7 +38,7 @@ class Group(click.Group):
             return super().invoke(ctx)
         except UserError as error:
             raise Complaint(error) from error
-        except (OSError, sqlite3.OperationalError) as error:
+        except (OSError, sqlite3.DatabaseError) as error:
             raise Complaint(_storage_problem(error)) from error
         except KeyboardInterrupt:
             click.echo("stopped; the same command goes on from here", err=True)
@@ -54,9 +58,11 @@ class Complaint(click.ClickException):
         click.echo(f"error: {self.message}", err=True)
 
 
-def _storage_problem(error: OSError | sqlite3.OperationalError) -> UserError:
+def _storage_problem(error: OSError | sqlite3.DatabaseError) -> UserError:
     """What a full or forbidden disk says; any other error is a bug and goes on as it is."""
-    if isinstance(error, sqlite3.OperationalError):
+    if isinstance(error, sqlite3.DatabaseError):
+        if "not a database" in str(error) or "malformed" in str(error):
+            return UserError("the run's journal.sqlite is damaged", "move it away: what it held is asked again")
         if "full" in str(error) or "disk I/O" in str(error):
             return UserError(*_STORAGE[errno.ENOSPC])
         if "readonly" in str(error):
@@ -73,6 +79,8 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Spread `--docs a b` to `--docs a --docs b` before click sees it."""
+        if any(isinstance(parameter, click.Argument) for parameter in self.params):
+            return super().parse_args(ctx, args)  # which of the words would be the argument?
         several = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
         return super().parse_args(ctx, spread(args, several))
 

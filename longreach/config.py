@@ -60,8 +60,11 @@ def size(text: str) -> int:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """A comma-separated list."""
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+    """A comma-separated list of at least one word."""
+    found = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not found:
+        raise ValueError("names nothing")
+    return found
 
 
 def options(kind: type) -> Callable[[Command], Command]:
@@ -123,7 +126,7 @@ def resolve(kind: type[Settings], given: Mapping[str, Any], config: Path | None 
         if name in known:
             try:
                 values[name] = _convert(known[name], value)
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, OverflowError) as error:
                 problems.append(f"--{name.replace('_', '-')}: {error}")
     if problems:
         raise UserError("\n".join(problems), f"settings known here: {', '.join(sorted(known))}" if config else "")

@@ -30,7 +30,7 @@ class Journal:
         self._connection.execute(
             "CREATE TABLE IF NOT EXISTS completions (request BLOB PRIMARY KEY, completion BLOB NOT NULL) WITHOUT ROWID"
         )
-        self._waiting: list[tuple[bytes, Completion]] = []
+        self._waiting: list[tuple[bytes, bytes]] = []
         self._commit: asyncio.Future[None] | None = None
 
     def get(self, request: bytes) -> Completion | None:
@@ -40,7 +40,7 @@ class Journal:
 
     async def put(self, request: bytes, completion: Completion) -> None:
         """Keep a completion; returns once it is committed."""
-        self._waiting.append((request, completion))
+        self._waiting.append((request, _pack(completion)))
         if self._commit is None:
             loop = asyncio.get_running_loop()
             self._commit = loop.create_future()
@@ -55,9 +55,7 @@ class Journal:
             return
         try:
             self._connection.execute("BEGIN")
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO completions VALUES (?, ?)", [(key, _pack(value)) for key, value in rows]
-            )
+            self._connection.executemany("INSERT OR REPLACE INTO completions VALUES (?, ?)", rows)
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             if self._connection.in_transaction:

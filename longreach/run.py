@@ -13,6 +13,7 @@ import orjson
 from longreach.errors import UserError
 from longreach.jsonl import write_json
 
+KEYS = frozenset({"status", "settings", "shaping", "counts"})  # of every manifest
 RUNNING, FINISHED = "running", "finished"
 
 
@@ -54,7 +55,7 @@ class RunFolder:
         ]
         raise UserError(
             f"{self.path} was made with other settings:\n" + "\n".join(changed),
-            "choose another --out, or run the command as it was; nothing was changed",
+            "choose another --out, or give the settings as they were (`check` changes some, too); nothing was changed",
         )
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
@@ -73,6 +74,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} is no JSON: {error}", "was this file edited or cut off?") from error
     if not isinstance(manifest, dict):
         raise UserError(f"{path} is no JSON object", "was this file edited?")
+    return manifest
+
+
+def read_finished(folder: Path) -> dict[str, Any]:
+    """The manifest of a run that came to its end."""
+    manifest = read_manifest(folder)
+    if not manifest.keys() >= KEYS:
+        raise UserError(f"{folder / 'run.json'} is not what longreach writes", "was this file edited?")
+    if manifest["status"] != FINISHED:
+        raise UserError(f"{folder} is not finished", "run its generate command again: it goes on where it was")
     return manifest
 
 

@@ -8,6 +8,7 @@ import click
 from longreach.cli import RETRYABLE, Command, Group
 from longreach.config import options, resolve
 from selfinstruct.config import TARGETS, CheckSettings, GenerateSettings
+from selfinstruct.tasks import TASKS
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -75,9 +76,9 @@ def check(run: Path, config: Path | None, as_json: bool, **given: Any) -> None:
 
 @main.command(cls=Command, short_help="Look at a run in the terminal.")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--number", "-n", default=3, show_default=True, help="Records to show.")
-@click.option("--task", default="", help="Only records of this task.")
-def inspect(run: Path, number: int, task: str) -> None:
+@click.option("--number", "-n", default=3, type=click.IntRange(min=0), show_default=True, help="Records to show.")
+@click.option("--task", type=click.Choice(list(TASKS)), help="Only records of this task.")
+def inspect(run: Path, number: int, task: str | None) -> None:
     """Show records of RUN with their evidence marked, rejected pairs by reason, and histograms.
 
     \b
@@ -87,7 +88,7 @@ def inspect(run: Path, number: int, task: str) -> None:
     """
     from selfinstruct.inspect import inspect_run
 
-    inspect_run(run, number, task)
+    inspect_run(run, number, task or "")
 
 
 @main.command(cls=Command, short_help="Write a run's records in another tool's form.")

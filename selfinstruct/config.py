@@ -1,9 +1,9 @@
 """The settings of `selfinstruct generate`: defaults, help, TOML keys and options in one place."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from longreach.config import did_you_mean, setting, size, words, written
+from longreach.config import did_you_mean, setting, size, words
 from longreach.errors import UserError
 from selfinstruct.tasks import TASKS
 
@@ -80,7 +80,7 @@ class GenerateSettings:
     engine: str = setting("auto", "Where completions come from.", group=_ENGINE, choices=ENGINES)
     model: str = setting("", "Folder, hub id, or the name the server knows.", group=_ENGINE, metavar="M")
     base_url: tuple[str, ...] = setting(
-        (), "OpenAI-compatible servers of --engine http.", group=_ENGINE, metavar="U...", shapes_output=False
+        (), "OpenAI-compatible servers of --engine http.", group=_ENGINE, metavar="U...", secret=True
     )
     api_key_env: str = setting(
         "", "Environment variable that holds the servers' key.", group=_ENGINE, metavar="NAME", shapes_output=False
@@ -92,9 +92,7 @@ class GenerateSettings:
     timeout: float = setting(
         600.0, "Seconds that one request may take.", group=_ENGINE, metavar="S", shapes_output=False
     )
-    engine_args: str = setting(
-        "", "JSON of further arguments of vLLM.", group=_ENGINE, metavar="JSON", shapes_output=False
-    )
+    engine_args: str = setting("", "JSON of further arguments of vLLM.", group=_ENGINE, metavar="JSON", secret=True)
     max_requests: int = setting(0, "Budget of requests sent; 0: none.", group=_ENGINE, metavar="N", shapes_output=False)
     max_tokens: int = setting(
         0, "Budget of tokens in and out; 0: none.", group=_ENGINE, metavar="N", shapes_output=False
@@ -115,7 +113,10 @@ class GenerateSettings:
         "", "Model that makes the critique, instead of the generator.", group=_CHECKS, metavar="M"
     )
     judge_url: tuple[str, ...] = setting(
-        (), "Its OpenAI-compatible servers.", group=_CHECKS, metavar="U...", shapes_output=False
+        (), "Its OpenAI-compatible servers.", group=_CHECKS, metavar="U...", secret=True
+    )
+    judge_api_key_env: str = setting(
+        "", "Environment variable that holds their key.", group=_CHECKS, metavar="NAME", shapes_output=False
     )
 
     out: str = setting("runs/selfinstruct", "Run folder.", group=_RUN, metavar="DIR", shapes_output=False)
@@ -157,6 +158,8 @@ class GenerateSettings:
         problems = []
         if self.engine == "http" and not self.base_url:
             problems.append("--engine http needs --base-url")
+        if self.base_url and self.engine not in ("auto", "http"):
+            problems.append(f"--base-url is given, but --engine {self.engine} asks no server")
         if self.engine in ("vllm", "transformers") and not self.model:
             problems.append(f"--engine {self.engine} needs --model")
         if self.max_cost and not (self.price_in or self.price_out):
@@ -186,10 +189,9 @@ class CheckSettings:
     )
     judge_model: str = setting("", "Model that makes the critique.", group=_CHECKS, metavar="M")
     judge_url: tuple[str, ...] = setting((), "Its OpenAI-compatible servers.", group=_CHECKS, metavar="U...")
-    api_key_env: str = setting("", "Environment variable that holds the judge's key.", group=_CHECKS, metavar="NAME")
+    judge_api_key_env: str = setting("", "Environment variable that holds their key.", group=_CHECKS, metavar="NAME")
 
     def changes(self) -> dict[str, object]:
         """The settings that were given."""
-        return {name: value for name, value in written(self).items() if value} | {
-            name: tuple(getattr(self, name)) for name in ("checks", "judge_url") if getattr(self, name)
-        }
+        given = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return {name: value for name, value in given.items() if value}

@@ -18,16 +18,27 @@ EXTRACTIVE_NOTE = (
 )
 
 
-def choose_engine(settings: GenerateSettings) -> tuple[Engine, list[str]]:
+def budget_of(settings: GenerateSettings) -> Budget:
+    """What a run may spend, generator and judge together."""
+    return Budget(
+        max_requests=settings.max_requests,
+        max_tokens=settings.max_tokens,
+        max_cost=settings.max_cost,
+        price_in=settings.price_in,
+        price_out=settings.price_out,
+    )
+
+
+def choose_engine(settings: GenerateSettings, budget: Budget) -> tuple[Engine, list[str]]:
     """The engine and what the user should know of the choice."""
     name, why = engine_name(settings)
     notes = [f"--engine auto takes {name}: {why}"] if why else []
     if name == EXTRACTIVE:
         notes.append(EXTRACTIVE_NOTE)
-    return _limited(_engine(name, settings), settings), notes
+    return _limited(_engine(name, settings), budget), notes
 
 
-def choose_judge(settings: GenerateSettings) -> Engine | None:
+def choose_judge(settings: GenerateSettings, budget: Budget) -> Engine | None:
     """The independent judge, where one is asked for: a server, or another model on the generator's servers."""
     if not (settings.judge_url or settings.judge_model):
         return None
@@ -37,7 +48,8 @@ def choose_judge(settings: GenerateSettings) -> Engine | None:
             "--judge-model needs a server to ask",
             "give --judge-url: the judge is asked over HTTP, beside the generator",
         )
-    return _limited(_http(settings.judge_model, urls, settings), settings)
+    key_env = settings.judge_api_key_env if settings.judge_url else settings.api_key_env
+    return _limited(_http(settings.judge_model, urls, key_env, settings), budget)
 
 
 def engine_name(settings: GenerateSettings) -> tuple[str, str]:
@@ -70,7 +82,7 @@ def _engine(name: str, settings: GenerateSettings) -> Engine:
 
         return ExtractiveEngine()
     if name == "http":
-        return _http(settings.model, settings.base_url, settings)
+        return _http(settings.model, settings.base_url, settings.api_key_env, settings)
     args = _engine_args(settings)
     if name == "vllm":
         from longreach.engines.vllm import VllmEngine
@@ -81,13 +93,13 @@ def _engine(name: str, settings: GenerateSettings) -> Engine:
     return TransformersEngine(settings.model)
 
 
-def _http(model: str, urls: Sequence[str], settings: GenerateSettings) -> Engine:
+def _http(model: str, urls: Sequence[str], key_env: str, settings: GenerateSettings) -> Engine:
     from longreach.engines.http import HttpEngine
 
     return HttpEngine(
         model=model,
         base_urls=urls,
-        api_key=_api_key(settings.api_key_env),
+        api_key=_api_key(key_env),
         concurrency=settings.concurrency or 64,
         timeout=settings.timeout,
         structured=settings.structured,
@@ -98,7 +110,10 @@ def _api_key(variable: str) -> str:
     if not variable:
         return ""
     if not os.environ.get(variable):
-        raise UserError(f"--api-key-env names {variable}, which is not set", f"export {variable}=... and run it again")
+        raise UserError(
+            f"the environment variable {variable}, named for a key, is not set",
+            f"export {variable}=... and run it again",
+        )
     return os.environ[variable]
 
 
@@ -112,16 +127,5 @@ def _engine_args(settings: GenerateSettings) -> dict[str, object]:
     return parsed
 
 
-def _limited(engine: Engine, settings: GenerateSettings) -> Engine:
-    if not (settings.max_requests or settings.max_tokens or settings.max_cost):
-        return engine
-    return Budgeted(
-        engine,
-        Budget(
-            max_requests=settings.max_requests,
-            max_tokens=settings.max_tokens,
-            max_cost=settings.max_cost,
-            price_in=settings.price_in,
-            price_out=settings.price_out,
-        ),
-    )
+def _limited(engine: Engine, budget: Budget) -> Engine:
+    return Budgeted(engine, budget) if budget.max_requests or budget.max_tokens or budget.max_cost else engine

@@ -65,18 +65,20 @@ def _preferences(records: Iterable[Row], run: Path) -> Iterator[Row]:
         if row["answer"].strip() and not row["reason"].startswith("duplicates"):
             rejected[_chunk(row)].append(row["answer"])
     for record in records:
-        waiting = rejected.get(_chunk(record))
+        waiting = rejected.get(_chunk(record), [])
         prompt, answer = _turns(record)
-        if waiting and waiting[0] != answer:
+        worse = next((other for other in waiting if other != answer), None)
+        if worse is not None:
+            waiting.remove(worse)
             yield {
                 "prompt": [{"role": "user", "content": prompt}],
                 "chosen": [{"role": "assistant", "content": answer}],
-                "rejected": [{"role": "assistant", "content": waiting.pop(0)}],
+                "rejected": [{"role": "assistant", "content": worse}],
             }
 
 
 def _chunk(row: Row) -> tuple[Any, ...]:
-    return row["document"]["sha256"], row["chunk"]["start"], row["chunk"]["end"]
+    return row["document"]["sha256"], row["chunk"]["start"], row["chunk"]["end"], row["task"]
 
 
 def write_parquet(source: Path, target: Path) -> None:

@@ -104,35 +104,47 @@ class PairWriter:
 
     async def _summarize(self, unit: Unit, outcome: Outcome) -> str:
         """Summarize each part, then merge upward; returns what the final summary was written from."""
-        summaries = await asyncio.gather(*(self._part_summary(unit, part.span, outcome) for part in unit.parts))
-        basis = unit.text
-        while len(summaries) > 1 and all(summaries):
+        section, basis = TASKS["section_summary"], unit.text
+        texts = [part.span.of(unit.document.text) for part in unit.parts]
+        replies = await self._ask_all([self._request(unit, section, text) for text in texts])
+        summaries = self._summaries_in(replies, outcome)
+        while len(summaries) > 1:
             basis = "\n\n".join(summaries)
-            summaries = await asyncio.gather(*(self._merged(unit, group, outcome) for group in self._groups(summaries)))
+            groups = self._groups(summaries)
+            replies = await self._ask_all([self._merging(unit, group, outcome.task) for group in groups])
+            summaries = self._summaries_in(replies, outcome)
         return basis
 
-    async def _part_summary(self, unit: Unit, span: Span, outcome: Outcome) -> str:
-        text = span.of(unit.document.text)
-        return self._summary_in(await self.ask(self._request(unit, TASKS["section_summary"], text)), outcome)
+    async def _ask_all(self, requests: Sequence[Request]) -> list[Completion]:
+        """All completions. Every request ends before the first failure, in their order, is raised: what becomes of a
+        document does not depend on which of its requests is answered first."""
+        results = await asyncio.gather(*map(self.ask, requests), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return [result for result in results if isinstance(result, Completion)]
 
-    async def _merged(self, unit: Unit, group: Sequence[str], outcome: Outcome) -> str:
-        if len(group) == 1:
-            return group[0]
+    def _merging(self, unit: Unit, group: Sequence[str], task: Task) -> Request:
         prompt = self.prompts.render(
             "merge_summaries", summaries=group, language=self.settings.answer_language, structured=self.structured
         )
-        request = self._drawn(unit, outcome.task, prompt, "\n\n".join(group))
-        return self._summary_in(await self.ask(request), outcome)
+        return self._drawn(unit, task, prompt, "\n\n".join(group))
 
-    def _summary_in(self, completion: Completion, outcome: Outcome) -> str:
-        """The summary in a reply; the outcome holds the last one read, and is rejected by any that gives none."""
-        if outcome.rejected:
-            return ""
-        self._read(outcome, completion)
-        return outcome.pair.answer if outcome.pair else ""
+    def _summaries_in(self, replies: Sequence[Completion], outcome: Outcome) -> list[str]:
+        """The summaries of replies; empty where one gives none, which rejects the outcome."""
+        summaries = []
+        for reply in replies:
+            self._read(outcome, reply)
+            if outcome.pair is None:
+                return []
+            summaries.append(outcome.pair.answer)
+        return summaries
 
     def _groups(self, summaries: Sequence[str]) -> list[list[str]]:
-        """Neighbours that together are no longer than a chunk, two at least, so that every round gets shorter."""
+        """Neighbours that together are no longer than a chunk, two at least, so that every round gets shorter.
+
+        A last one that would stand alone joins the group before it.
+        """
         groups: list[list[str]] = []
         tokens = 0
         for summary, length in zip(summaries, self.tokenizer.counts(summaries), strict=True):
@@ -141,6 +153,8 @@ class PairWriter:
                 tokens = 0
             groups[-1].append(summary)
             tokens += length
+        if len(groups) > 1 and len(groups[-1]) == 1:
+            groups[-2:] = [groups[-2] + groups[-1]]
         return groups
 
     async def _check(self, outcome: Outcome, source: Source, basis: str) -> None:

@@ -126,12 +126,12 @@ def _grouped(found: list[tuple[str, str, bool]]) -> Iterator[_Fields]:
 
 
 def _json_objects(text: str) -> Iterator[_Fields]:
-    decoder = json.JSONDecoder(strict=False)
+    decoder = json.JSONDecoder(strict=False, parse_int=str)
     at = 0
     while (at := text.find("{", at)) >= 0:
         try:
             value, end = decoder.raw_decode(text, at)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             cut = _repaired(text[at:])
             if cut:
                 yield cut
@@ -177,7 +177,7 @@ def _repaired(text: str) -> _Fields | None:
 def _unescaped(text: str) -> str:
     try:
         return str(json.loads(f'"{text}"', strict=False))
-    except json.JSONDecodeError:
+    except ValueError:
         return text.rstrip("\\")
 
 

@@ -35,9 +35,8 @@ PACKAGES = ("longreach", "vllm", "torch", "transformers", "tokenizers", "aiohttp
 
 @dataclass
 class Tally:
-    """What became of the planned requests; `planned = kept + rejected + failed`."""
+    """What became of the requests that the plan counts; `planned = kept + rejected + failed`."""
 
-    planned: int = 0
     kept: Counter[str] = field(default_factory=Counter)  # by task
     rejected: Counter[str] = field(default_factory=Counter)  # by reason
     failed: Counter[str] = field(default_factory=Counter)  # by reason
@@ -50,10 +49,11 @@ class Tally:
         return f"{self.kept.total():,} kept, {self.rejected.total():,} rejected{failed}"
 
     def check(self, plan: Plan) -> None:
-        """Nothing is lost: the counts balance, or this is a bug."""
-        assert plan.found == plan.read + plan.skipped.total(), "documents do not balance"
+        """Nothing is lost between the plan and the files: the counts balance, or this is a bug."""
+        read_or_skipped = plan.read + plan.skipped.total()
+        assert plan.found == read_or_skipped, f"documents do not balance: {plan.found} found, {read_or_skipped} ended"
         ended = self.kept.total() + self.rejected.total() + self.failed.total()
-        assert self.planned == ended, f"requests do not balance: {self.planned} planned, {ended} ended"
+        assert plan.planned == ended, f"requests do not balance: {plan.planned} planned, {ended} ended"
 
 
 @dataclass(frozen=True)
@@ -105,18 +105,19 @@ class Run:
     def _structured(self) -> bool:
         return self.engine.structured and self.settings.structured
 
-    def execute(self, folder: RunFolder, *, claim: bool = True) -> Report:
+    def execute(self, folder: RunFolder, *, claim: bool, accept: Callable[["Run"], None]) -> Report:
         """Run to the end inside a held folder; with `claim`, only in one that was made with the same settings.
 
-        The files take their names together, after the counts were found to balance.
+        The files take their names together, after the counts were found to balance and `accept` let the result pass.
         """
-        if claim and self.engine.model:
+        if claim and self.engine.model and (self.judge is None or self.judge.model):
             folder.claim(self.shaping())
         with ExitStack() as stack:
             journal = stack.enter_context(Journal(folder.path / "journal.sqlite"))
             files = {name: stack.enter_context(LineWriter(folder.path / f"{name}.jsonl")) for name in FILES}
             asyncio.run(self._drive(folder, journal, files, claim=claim))
             self.tally.check(self.plan)
+            accept(self)
             for file in files.values():
                 file.publish()
         return Report(self.manifest(FINISHED))
@@ -194,7 +195,7 @@ class Run:
                     "chunks": plan.chunks,
                 },
                 "requests": {
-                    "planned": tally.planned,
+                    "planned": plan.planned,
                     "kept": tally.kept.total(),
                     "kept_by_task": dict(tally.kept.most_common()),
                     "rejected": dict(tally.rejected.most_common()),
@@ -230,7 +231,6 @@ class Sorter:
     def sort(self, outcomes: Iterable[Outcome]) -> None:
         """Outcomes of one unit."""
         for outcome in outcomes:
-            self._tally.planned += 1
             self._tally.surplus_pairs += outcome.pair.surplus if outcome.pair else 0
             self._write(outcome, self._last_checks(outcome))
 
@@ -263,11 +263,11 @@ class Sorter:
             self._files["records"].write(record.as_row())
 
 
-def require_some(report: Report) -> None:
-    """A run that read nothing is the user's to mend."""
-    documents = report.manifest["counts"]["documents"]
-    if not documents["read"]:
-        reasons = ", ".join(f"{number} {reason}" for reason, number in documents["skipped_by_reason"].items())
+def require_some(run: Run) -> None:
+    """A run that read nothing is the user's to mend, and must not replace what an earlier one wrote."""
+    if not run.plan.read:
+        reasons = ", ".join(f"{number} {reason}" for reason, number in run.plan.skipped.most_common())
         raise UserError(
-            f"no document could be read: {reasons or 'nothing found'}", "skipped.jsonl lists each with its place"
+            f"no document could be read: {reasons or 'nothing found'}",
+            "skipped.jsonl.partial lists each with its place; the folder's other files are as they were",
         )

@@ -48,22 +48,19 @@ class Unit:
 
 @dataclass
 class Plan:
-    """Draws units from documents and counts both; `found = read + skipped` holds at every moment."""
+    """Draws units from documents and counts what passes: `found = read + skipped`, and the requests to be made."""
 
     settings: GenerateSettings
     tokenizer: Tokenizer
+    found: int = 0  # inputs seen: documents, and what gave none
     read: int = 0
+    planned: int = 0  # requests for a pair or a summary
     skipped: Counter[str] = field(default_factory=Counter)
     chars: int = 0
     tokens: int = 0
     chunks: int = 0
     sources: Counter[tuple[str, str]] = field(default_factory=Counter)  # (source, license) as the rows named them
     _inputs: "hashlib._Hash" = field(default_factory=hashlib.sha256)
-
-    @property
-    def found(self) -> int:
-        """Inputs seen: documents, and what gave none."""
-        return self.read + self.skipped.total()
 
     @property
     def inputs_sha256(self) -> str:
@@ -73,11 +70,14 @@ class Plan:
     def units(self, items: Iterable[Document | Skipped]) -> Generator[Unit | Skipped, None, None]:
         """Units of each document; what was skipped passes through."""
         for item in items:
+            self.found += 1
             if isinstance(item, Skipped):
                 self.skipped[item.reason] += 1
                 yield item
                 continue
-            yield from self._units_of(item)
+            for unit in self._units_of(item):
+                self.planned += len(unit.tasks)
+                yield unit
             if self.read == self.settings.limit:
                 return
 

@@ -3,6 +3,7 @@ forms.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -122,11 +123,17 @@ def canonical(digits: str) -> str:
     """Without thousands' separators, with a decimal point: "1.250,5" and "1,250.5" are both "1250.5"."""
     bare = re.sub(r"[\u202f\u00a0' ]", "", digits)
     if re.fullmatch(r"\d{1,3}(?:[.,]\d{3})+", bare):
-        return str(int(re.sub(r"[.,]", "", bare)))
+        return _without_zeros(re.sub(r"[.,]", "", bare))
     head, mark, tail = bare.replace(",", ".").rpartition(".")
     decimals = tail.rstrip("0") if mark else ""
     whole = re.sub(r"\D", "", head if mark else bare)
-    return str(int(whole or "0")) + (f".{decimals}" if decimals else "")
+    return _without_zeros(whole) + (f".{decimals}" if decimals else "")
+
+
+def _without_zeros(digits: str) -> str:
+    """ASCII digits without leading zeros; never through int(), which refuses digits by the thousand."""
+    plain = digits if digits.isascii() else "".join(str(unicodedata.decimal(digit)) for digit in digits)
+    return plain.lstrip("0") or "0"
 
 
 def _in_digits(text: str) -> Iterator[Mention]:
@@ -134,7 +141,7 @@ def _in_digits(text: str) -> Iterator[Mention]:
     for match in _DATE.finditer(text):
         for group, part in enumerate(match.groups(), 1):
             if part:
-                yield Mention(*match.span(group), frozenset({canonical(part), f"month:{int(part)}"}))
+                yield Mention(*match.span(group), frozenset({canonical(part), f"month:{_without_zeros(part)}"}))
     text = _DATE.sub(_blanked, text)
     for match in _TIME.finditer(text):
         yield Mention(*match.span(), _clock(match))

@@ -191,7 +191,8 @@ def test_a_whole_number_is_read_as_itself(number: int) -> None:
 
 def test_words_are_split_at_commas() -> None:
     assert words(" a, b ,,c,") == ("a", "b", "c")
-    assert words("") == ()
+    with pytest.raises(ValueError, match="nothing"):
+        words(" , ")
 
 
 def test_what_is_written_down_holds_no_secret() -> None:

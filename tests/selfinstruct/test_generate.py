@@ -285,3 +285,69 @@ def chat_server(*options: object) -> Iterator[str]:
         assert process.stdout
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"
         process.terminate()
+
+
+def test_a_rerun_that_reads_nothing_leaves_the_records(tmp_path: Path) -> None:
+    path = write_topics(tmp_path / "topics.jsonl", 5)
+    out = tmp_path / "run"
+    assert selfinstruct("generate", "--docs", path, "--out", out).returncode == 0
+    before = (out / "records.jsonl").read_bytes()
+    path.write_bytes(b"")
+    one_complaint(selfinstruct("generate", "--docs", path, "--out", out), "no document")
+    assert (out / "records.jsonl").read_bytes() == before
+
+
+def test_check_of_changed_documents_leaves_the_records(tmp_path: Path) -> None:
+    path = write_topics(tmp_path / "topics.jsonl", 5)
+    out = tmp_path / "run"
+    assert selfinstruct("generate", "--docs", path, "--out", out).returncode == 0
+    before = (out / "records.jsonl").read_bytes()
+    path.write_text(path.read_text().replace("the", "thee"))
+    one_complaint(selfinstruct("check", out, "--checks", "form"), "cannot be checked again", "--out")
+    assert (out / "records.jsonl").read_bytes() == before
+
+
+def test_check_with_another_threshold_and_another_judge(docs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with chat_server() as server, chat_server() as judge:
+        arguments = ("generate", "--docs", docs, "--limit", 6, "--out", out, "--base-url", server)
+        first = json.loads(selfinstruct(*arguments, "--json").stdout)
+        stricter = json.loads(selfinstruct("check", out, "--min-score", "10", "--json").stdout)
+        assert stricter["usage"]["asked"] == 0
+        assert stricter["requests"]["kept"] <= first["requests"]["kept"]
+        judged = selfinstruct("check", out, "--min-score", "2", "--judge-url", judge, "--judge-model", "tiny", "--json")
+        assert judged.returncode == 0, judged.stderr
+        assert json.loads(judged.stdout)["requests"]["planned"] == first["requests"]["planned"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["check", "{gone}"], ["run.json"]),
+        (["inspect", "{gone}"], ["run.json"]),
+        (["export", "{gone}", "--to", "alpaca"], ["records.jsonl"]),
+        (["inspect", "{garbage}"], ["run.json"]),
+        (["generate", "--docs", "{docs}", "--out", "{file}"], ["file"]),
+        (["generate", "--docs", "{docs}", "--out", "{broken}"], ["journal.sqlite"]),
+        (["generate", "--docs", "{docs}", "--limit", "inf"], ["--limit"]),
+    ],
+)
+def test_broken_folders_get_one_message(arguments: list[str], words: list[str], docs: Path, tmp_path: Path) -> None:
+    names = ("gone", "garbage", "file", "broken")
+    places = {"docs": docs, **{name: tmp_path / name for name in names}}
+    places["garbage"].mkdir()
+    (places["garbage"] / "run.json").write_text("{}")
+    places["file"].write_text("")
+    places["broken"].mkdir()
+    (places["broken"] / "journal.sqlite").write_bytes(b"no database at all, but long enough to be read as one" * 40)
+    filled = [str(places[word[1:-1]]) if word.startswith("{") else word for word in arguments]
+    one_complaint(selfinstruct(*filled), *words)
+
+
+def test_a_password_in_a_url_is_written_nowhere(docs: Path, tmp_path: Path) -> None:
+    with chat_server() as server:
+        url = server.replace("http://", "http://user:hunter2@")
+        done = selfinstruct("generate", "--docs", docs, "--limit", 2, "--out", tmp_path / "run", "--base-url", url)
+    assert done.returncode == 0, done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+    assert all(b"hunter2" not in path.read_bytes() for path in (tmp_path / "run").iterdir())

@@ -332,3 +332,11 @@ def test_a_reply_of_100_kb_is_read_at_once(text: str) -> None:
     parse_pair(text, True)
     parse_summary(text, True)
     parse_score(text)
+
+
+@pytest.mark.parametrize(
+    "reply", ['{"question":' + "[" * 3_000, '{"score": ' + "1" * 5_000 + "}", '{"answer": "\\ud800"}']
+)
+def test_replies_made_to_break_a_parser_do_not(reply: str) -> None:
+    for found in (parse_pair(reply, False), parse_summary(reply, False), parse_score(reply), parse_answer(reply)):
+        repr(found).encode()
