@@ -24,7 +24,7 @@ SEVERAL = {"--docs", "--base-url"}
         ("run --docs a b", "run --docs a --docs b"),
         ("--out r run", "--out r run"),
         ("--docs - b", "--docs - --docs b"),  # "-" is a file
-        ("--docs a -- b --docs c", "--docs a -- b --docs c"),
+        ("--docs a -- b --docs c d", "--docs a -- b --docs c d"),
         ("--docs a b --base-url u v", "--docs a --docs b --base-url u --base-url v"),
         ("--docs=a", "--docs=a"),
         ("", ""),

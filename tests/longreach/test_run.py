@@ -52,7 +52,8 @@ def test_a_killed_process_holds_nothing(tmp_path: Path, holder: subprocess.Popen
 
 
 def test_the_lock_is_given_back_after_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), RunFolder(tmp_path):
+    folder = RunFolder(tmp_path)
+    with pytest.raises(ZeroDivisionError), folder:
         raise ZeroDivisionError
     with RunFolder(tmp_path):
         pass
