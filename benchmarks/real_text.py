@@ -81,8 +81,18 @@ def on_vllm(docs: Path, folder: Path) -> None:
     from tinyllama import make_tiny_llama
 
     model = make_tiny_llama(folder / "model", window=8192)
-    more = ["--engine", "vllm", "--model", str(model), "--tokenizer", str(model), "--structured", "--context-tokens", "8k"]
-    more += ["--tasks", "short_answer", "--chunks-per-doc", "1"]  # a CPU writes noise slowly
+    more = [
+        "--engine",
+        "vllm",
+        "--model",
+        str(model),
+        "--tokenizer",
+        str(model),
+        "--structured",
+        "--context-tokens",
+        "8k",
+    ]
+    more += ["--context-tokens", "8k", "--tasks", "short_answer", "--chunks-per-doc", "1"]  # a CPU writes noise slowly
     figures, _ = generate(docs, folder / "run", *more, "--engine-args", json.dumps(CPU))
     table(figures)
     print(f"| asked of vLLM, prompt tokens from its prefix cache | {figures['usage']['asked']}, ", end="")

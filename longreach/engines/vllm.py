@@ -125,6 +125,7 @@ class VllmEngine:
         await asyncio.gather(*self._pending, return_exceptions=True)
         self._render_threads.shutdown(cancel_futures=True)
         self._llm.shutdown()
+        del self._llm  # its finalizer fails, aloud, in an interpreter that is ending
 
     async def complete(self, request: Request) -> Completion:
         """Answer one request."""

@@ -44,6 +44,13 @@ def test_the_real_command_reads_a_list_after_one_option() -> None:
     assert context.params["config"] is None
 
 
+def test_words_are_not_spread_where_one_could_be_the_argument() -> None:
+    check = selfinstruct.commands["check"]
+    context = check.make_context("check", "--judge-url u runs/first".split())
+    assert context.params["judge_url"] == ("u",)
+    assert str(context.params["run"]) == "runs/first"
+
+
 def outcome(error: BaseException) -> click.testing.Result:
     """How a command that raises `error` ends."""
 
@@ -82,6 +89,9 @@ def test_a_missing_extra_names_the_command_that_installs_it() -> None:
         (OSError(errno.EFBIG, "File too large"), "may not grow"),
         (OSError(errno.EROFS, "Read-only", "/runs/first"), "read-only: /runs/first"),
         (PermissionError(errno.EACCES, "Permission denied", "/runs/first"), "permission denied: /runs/first"),
+        (FileExistsError(errno.EEXIST, "File exists", "runs"), "a file stands where a folder is needed: runs"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "out"), "a folder stands where a file is needed: out"),
+        (sqlite3.DatabaseError("file is not a database"), "journal.sqlite is damaged"),
         (sqlite3.OperationalError("database or disk is full"), "the disk is full"),
         (sqlite3.OperationalError("disk I/O error"), "the disk is full"),
         (sqlite3.OperationalError("attempt to write a readonly database"), "read-only"),

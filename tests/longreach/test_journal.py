@@ -131,6 +131,16 @@ def test_an_error_reaches_every_waiter_and_the_journal_goes_on(path: Path) -> No
         assert len(journal) == 3
 
 
+def test_what_cannot_be_stored_fails_alone(path: Path) -> None:
+    async def put() -> list[Any]:
+        puts = (journal.put(key(len(text)), Completion(text)) for text in ("fine", "half a pair: \ud83d", "fine too"))
+        return await asyncio.gather(*puts, return_exceptions=True)
+
+    with Journal(path) as journal:
+        assert [type(result) for result in asyncio.run(put())] == [type(None), TypeError, type(None)]
+        assert len(journal) == 2
+
+
 def test_what_waits_when_the_run_is_stopped_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "COMMIT_SECONDS", 3_600)
 

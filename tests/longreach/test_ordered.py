@@ -122,7 +122,7 @@ def test_the_first_error_is_raised_and_stops_the_rest() -> None:
             raise LookupError("the third")
         if item > 2:
             try:
-                await asyncio.sleep(3_600)
+                await asyncio.sleep(20)
             except asyncio.CancelledError:
                 stopped.append(item)
                 raise
@@ -147,7 +147,7 @@ def test_an_error_among_the_items_is_raised_and_stops_the_work() -> None:
 
     async def work(item: int) -> None:
         try:
-            await asyncio.sleep(3_600)
+            await asyncio.sleep(20)
         except asyncio.CancelledError:
             stopped.append(item)
             raise
@@ -163,7 +163,7 @@ def test_who_stops_listening_stops_the_work() -> None:
     async def work(item: int) -> int:
         under_way.add(item)
         try:
-            await asyncio.sleep(0 if item == 0 else 3_600)
+            await asyncio.sleep(0 if item == 0 else 20)
         finally:
             under_way.discard(item)
         return item

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from longreach.errors import UserError
-from longreach.run import FINISHED, RUNNING, RunFolder, read_manifest, versions
+from longreach.run import FINISHED, RUNNING, RunFolder, read_finished, read_manifest, versions
 
 HOLDS = """
 import sys
@@ -103,6 +103,24 @@ def test_a_broken_manifest_is_the_users_to_mend(tmp_path: Path, content: bytes) 
 def test_a_folder_without_manifest_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no run folder"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["status", "settings", "shaping", "counts"])
+def test_a_manifest_that_lacks_a_part_is_the_users_to_mend(tmp_path: Path, missing: str) -> None:
+    whole = {"status": FINISHED, "settings": {}, "shaping": {}, "counts": {}}
+    with RunFolder(tmp_path) as folder:
+        folder.write_manifest(whole)
+        assert read_finished(tmp_path) == whole
+        folder.write_manifest({name: value for name, value in whole.items() if name != missing})
+    with pytest.raises(UserError, match="is not what longreach writes"):
+        read_finished(tmp_path)
+
+
+def test_a_run_that_did_not_end_is_the_users_to_mend(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.write_manifest({"status": RUNNING, "settings": {}, "shaping": {}, "counts": {}})
+    with pytest.raises(UserError, match="is not finished"):
+        read_finished(tmp_path)
 
 
 def test_the_manifest_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -114,6 +114,12 @@ def test_a_rejected_answer_is_used_once(run: Path) -> None:
     assert [row["rejected"][0]["content"] for row in exported(run, "dpo")] == ["x", "y"]
 
 
+def test_a_preference_is_of_one_task(run: Path) -> None:
+    write(run, "records", [record("one")])
+    write(run, "rejected", [{**rejected("A summary."), "task": "section_summary"}])
+    assert exported(run, "dpo") == []
+
+
 def test_what_is_no_worse_answer_is_left_out(run: Path) -> None:
     write(run, "records", [record("one")])
     write(

@@ -83,6 +83,13 @@ def test_no_text_raises(text: str, seed: int) -> None:
         assert isinstance(extract(task, text, seed), str)
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("text", [":" * 8_000, '["' * 4_000, "q:" * 4_000, "[x](" * 2_000, "`a" * 4_000, "*" * 8_000])
+def test_a_chunk_of_markup_is_read_at_once(text: str) -> None:
+    for task in CHUNK_TASKS:
+        extract(task, text, 0)
+
+
 def test_markup_is_left_out_of_questions_and_kept_in_quotations() -> None:
     text = "The call :func:`open_gate` moves the **outer** gate of the old harbour [slowly](x.html). " * 3
     pair = pair_of("short_answer", text, 1)

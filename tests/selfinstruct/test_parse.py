@@ -309,7 +309,9 @@ replies = st.lists(fragments | st.text(max_size=8), max_size=30).map("".join) | 
 
 @given(text=replies, cut_off=st.booleans())
 @example(text='{"question": "q", "answer": ' + "9" * 400 + "}", cut_off=False)
-@example(text='{"answer": ' + "[" * 300, cut_off=True)
+@example(text='{"answer": ' + "[" * 1_500, cut_off=True)
+@example(text='[{"question":' * 1_200, cut_off=True)
+@example(text='{"score": ' + "9" * 5_000 + "}", cut_off=False)
 def test_no_reply_raises(text: str, cut_off: bool) -> None:
     pair = parse_pair(text, cut_off)
     assert pair is None or (isinstance(pair.question, str) and isinstance(pair.answer, str) and pair.surplus >= 0)
@@ -321,7 +323,7 @@ def test_no_reply_raises(text: str, cut_off: bool) -> None:
     assert score is None or 1 <= score[0] <= 10
 
 
-SLOW = ["a " * 50_000, "(" * 100_000, "<question>" * 10_000, "<think>" * 15_000, "Q: " * 33_000, "\n" * 100_000,
+SLOW = ["a " * 50_000, "(" * 100_000, "{" * 50_000, '{"a":' * 2_000, "<question>" * 10_000, "<think>" * 15_000, "Q: " * 33_000, "\n" * 100_000,
         "*" * 100_000, '"' * 100_000, "`" * 100_000, '"answer": "' + "\\" * 100_000, "Answer: a\n" * 10_000,
         "<question>q</question><answer>a</answer>" * 2_500, ": " * 50_000, "1. " * 33_000]  # fmt: skip
 

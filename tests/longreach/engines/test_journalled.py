@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from longreach.engines.base import Completion, Message, Request, RequestFailed, Sampling
-from longreach.engines.journalled import Journalled
+from longreach.engines.journalled import Journalled, Usage
 from longreach.errors import UserError
 from longreach.journal import Journal
 
@@ -137,6 +137,17 @@ def test_a_failure_gives_its_room_back(journal: Journal, scripted: Any) -> None:
     run(work)
 
 
+def test_two_engines_of_a_run_may_share_their_counts(journal: Journal, scripted: Any) -> None:
+    usage = Usage()
+
+    async def work() -> None:
+        for content in ("why?", "how?"):
+            await Journalled(scripted([Completion("so", prompt_tokens=5)]), journal, usage).complete(request(content))
+
+    run(work)
+    assert (usage.asked, usage.prompt_tokens) == (2, 10)
+
+
 def test_who_stops_waiting_does_not_stop_the_others(journal: Journal, scripted: Any) -> None:
     async def work() -> None:
         release = asyncio.Event()
@@ -162,7 +173,7 @@ def test_close_stops_what_is_under_way(journal: Journal, scripted: Any) -> None:
 
         async def answer(request: Request) -> str:
             try:
-                await asyncio.sleep(3_600)
+                await asyncio.sleep(20)
             except asyncio.CancelledError:
                 stopped.set()
                 raise

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -67,6 +68,7 @@ class Running:
 
     engine: Any
     loop: asyncio.Runner
+    stack: AsyncExitStack
 
     def outcomes(self, *requests: Request) -> list[Any]:
         async def run() -> list[Any]:
@@ -96,10 +98,11 @@ def reference(checkpoint: Path) -> Reference:
 @pytest.fixture(scope="module")
 def running(checkpoint: Path) -> Iterator[Running]:
     with asyncio.Runner() as loop:
+        stack = AsyncExitStack()
         engine = VllmEngine(str(checkpoint), dtype="float32", engine_args=SMALL)
-        loop.run(engine.__aenter__())
-        yield Running(engine, loop)
-        loop.run(engine.__aexit__(None, None, None))
+        loop.run(stack.enter_async_context(engine))
+        yield Running(engine, loop, stack)
+        loop.run(stack.aclose())
 
 
 def ask(text: str, max_tokens: int = 12, temperature: float = 0.0, seed: int = 0) -> Request:
@@ -208,7 +211,7 @@ def test_closing_cancels_what_is_under_way_and_leaves_nothing_running(running: R
     async def run() -> list[Any]:
         pending = [asyncio.create_task(running.engine.complete(ask(f"ka {number}", 900))) for number in range(100)]
         await asyncio.sleep(0.3)
-        await running.engine.__aexit__(None, None, None)
+        await running.stack.aclose()
         return await asyncio.gather(*pending, return_exceptions=True)
 
     outcomes = running.loop.run(run())

@@ -85,6 +85,13 @@ def test_summaries_are_compared_with_summaries() -> None:
     assert known.check(Pair("What happened to the bridge and its tolls?", text), LONG, "d").passed
 
 
+def test_of_many_questions_the_one_asked_before_is_found() -> None:
+    known = Duplicates()
+    assert all(known.check(Pair(f"How long is pier {n} of Orvane?", f"{n} m"), SHORT, "d").passed for n in range(200))
+    verdict = known.check(Pair("What is the length of pier 137 of Orvane?", "137 m"), SHORT, "d")
+    assert "pier 137 of Orvane" in verdict.reason
+
+
 questions = st.sampled_from(["How long is the pier?", "How old is the pier?", "Who built the gate?", "Why?", ""])
 answers = st.sampled_from(["212 m", "64 m", "Farraday", "", "It is long."])
 

@@ -1,7 +1,7 @@
 """Evidence: quotations found, facts near them, spans that are slices; in English, German and code."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from longreach.record import Span
@@ -163,10 +163,12 @@ def test_what_the_question_says_may_be_said_again() -> None:
     assert judged(BRIDGE, question, "In 1920 it ended the tolls, Professor Lindgren.", "", LONG)[0] == ""
 
 
+QUESTION = "How long is the bridge?"
 texts = st.text(st.sampled_from(list("aB1. \n,\"'*()é漢_-")), max_size=80) | st.text(max_size=60)
 
 
 @given(text=texts, question=texts, answer=texts, quote=texts)
+@example(text="It is 5 m long. The key is " + "7" * 5_000, question=QUESTION, answer="5 m", quote="")
 def test_no_pair_raises_and_spans_lie_in_the_source(text: str, question: str, answer: str, quote: str) -> None:
     for task in TASKS.values():
         judged(text, question, answer, quote, task)
@@ -182,7 +184,6 @@ def test_any_slice_of_a_text_is_found_in_it(text: str, data: st.DataObject) -> N
         assert spans, verdict.reason
 
 
-QUESTION = "How long is the bridge?"
 SLOW = ["a " * 20_000, "(" * 100_000, " " * 100_000, ". " * 50_000, "A. " * 33_000, "Aa " * 33_000, "a_" * 50_000,
         "a-" * 50_000, ".\"'" * 33_000]  # fmt: skip
 
