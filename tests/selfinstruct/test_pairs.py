@@ -11,6 +11,7 @@ from longreach.errors import UserError
 from longreach.text.tokenize import Tokenizer
 from selfinstruct.checks.judged import Judge
 from selfinstruct.config import CHECKS, GenerateSettings
+from selfinstruct.extractive import extract
 from selfinstruct.pairs import Outcome, PairWriter, failed_row, rejected_row
 from selfinstruct.plan import Unit
 from selfinstruct.prompts import Prompts
@@ -43,11 +44,12 @@ class Bench:
         checks: tuple[str, ...] = CHECKS,
         model: bool = True,
         structured: bool = False,
+        number: int = 0,
         **given: Any,
     ) -> list[Outcome]:
-        """Outcomes of the first unit."""
+        """Outcomes of a unit, the first unless told."""
         given = {"chunk_tokens": 150, "chunks_per_doc": 0, "tasks": tasks, "checks": checks, **given}
-        unit: Unit = self._units_of(self._text, **given)[0]
+        unit: Unit = self._units_of(self._text, **given)[number]
         engine = self._scripted(answer)
         self.asked = engine.asked
         judge = Judge(engine.complete, self._prompts, language="English", structured=structured, min_score=7.0)
@@ -89,6 +91,15 @@ def test_a_good_pair_passes_every_check(bench: Bench, text: str) -> None:
     assert all(verdict.passed for verdict in outcome.checks.values())
     assert [span.of(text) for span in outcome.evidence] == ["The pier of basin 1 stands on 10 oak piles."]
     assert bench.kinds == ["short_answer", "answer", "answer", "critique"]
+
+
+def test_evidence_is_placed_in_the_document(bench: Bench, text: str) -> None:
+    (outcome,) = bench.run(lambda request: extract(request.task, request.source, 0), model=False, number=3)
+    assert outcome.unit.span.start > 0
+    assert outcome.pair is not None
+    (span,) = outcome.evidence
+    assert outcome.unit.span.holds(span)
+    assert " ".join(span.of(text).split()) == " ".join(outcome.pair.evidence.split())
 
 
 def test_all_requests_of_a_unit_name_its_document(bench: Bench) -> None:
@@ -239,6 +250,18 @@ def test_many_small_chunks_are_merged_in_rounds(bench: Bench) -> None:
     assert any("Merged" in source for source in merges)
     assert outcome.pair is not None
     assert outcome.pair.answer.startswith("Merged 0+")
+
+
+@pytest.mark.timeout(20)
+def test_summaries_as_long_as_a_chunk_are_merged_two_by_two(bench: Bench) -> None:
+    def answer(request: Request) -> str:
+        return merging(request).replace(" tells", " of oak and clay, of tolls and barges, tells" * 3)
+
+    (outcome,) = bench.run(answer, tasks=("summary",), checks=("form",), chunk_tokens=40)
+    merges = [request.source for request in bench.asked if request.task == "summary"]
+    assert outcome.rejected == ""
+    assert {len(source.split("\n\n")) for source in merges} <= {2, 3}
+    assert len(merges) < len(outcome.unit.parts)
 
 
 def test_a_document_of_one_chunk_is_summarized_at_once(bench: Bench, text: str) -> None:

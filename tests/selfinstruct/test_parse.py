@@ -153,6 +153,11 @@ def test_the_first_of_several_pairs_counts_and_the_rest_are_counted(name: str) -
     assert found.surplus == 2
 
 
+def test_raw_line_ends_in_json_hide_no_pair() -> None:
+    text = '{"pairs": [{"question": "q1?", "answer": "a\nb"}, {"question": "q2?", "answer": "c"}]}'
+    assert parse_pair(text, False) == Pair("q1?", "a\nb", surplus=1)
+
+
 def test_a_question_without_answer_is_passed_over() -> None:
     found = parse_pair("<question>q1?</question><question>q2?</question><answer>a2</answer>", False)
     assert found == Pair("q2?", "a2")

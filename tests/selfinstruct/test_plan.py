@@ -78,12 +78,13 @@ def test_what_was_found_was_read_or_skipped(text: str, plan_of: Callable[..., tu
     plan, units = plan_of(
         [Skipped("x", "broken json"), document("a", text, source="web", license="MIT"), Skipped("y", "bad utf-8"),
          document("b", "Short.", source="web", license="MIT"), Skipped("z", "broken json")],
-        tasks=("short_answer",), chunks_per_doc=0, **SMALL,
+        tasks=("short_answer", "long_answer", "summary"), chunks_per_doc=0, **SMALL,
     )  # fmt: skip
     assert (plan.found, plan.read) == (5, 2)
     assert plan.skipped == {"broken json": 2, "bad utf-8": 1}
+    assert plan.planned == sum(len(unit.tasks) for unit in units if isinstance(unit, Unit))
     assert plan.chars == len(text) + len("Short.")
-    assert plan.chunks == sum(isinstance(unit, Unit) for unit in units)
+    assert plan.chunks == sum(isinstance(unit, Unit) and not unit.parts for unit in units)
     assert plan.sources == {("web", "MIT"): 2}
 
 

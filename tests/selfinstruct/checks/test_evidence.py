@@ -79,6 +79,12 @@ SUPPORTED = [
     (BRUECKE, "Was kostete der Bau der Brücke?", "4.500.000 Mark", "Der Bau kostete 4,5 Millionen Mark"),
     (BRUECKE, "Wie lange dauerte der Bau?", "12 Jahre", "und dauerte zwölf Jahre"),
     (BRUECKE, "How long did building the Brücke take?", "12 years", "dauerte zwölf Jahre"),
+    (
+        BRUECKE,
+        "Was hatte Lindqvist vorher entworfen?",
+        "einen Steg, keine Brücke",
+        "die zuvor nur einen Steg entworfen hatte",
+    ),
     (CODE, "What is the default base_delay of retry()?", "0.25", "base_delay=0.25"),
     (CODE, "Which constant bounds the wait?", "MAX_WAIT", "MAX_WAIT = 30  # seconds"),
     (CODE, "How often does retry try by default?", "3 times", "def retry(call, times=3, base_delay=0.25):"),

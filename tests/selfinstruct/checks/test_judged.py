@@ -86,6 +86,9 @@ def test_long_answers_agree_in_part(court: Court) -> None:
     close = "Because of the soft clay that the divers found in the west, the caisson had to be sunk three times."
     assert court.rule("round trip", close, WHY, LONG).passed
     assert court.rule("leak", close, WHY, LONG).passed is False
+    partly = "Since the divers met soft clay there, it took several tries until the caisson stood level on the bed."
+    assert court.rule("round trip", partly, WHY, LONG).passed  # right, in other words
+    assert court.rule("leak", partly, WHY, LONG).passed  # but not what only the document says
     vague = "Perhaps the money was short and the workers left for the war."
     assert not court.rule("round trip", vague, WHY, LONG).passed
     assert court.rule("leak", vague, WHY, LONG).passed
