@@ -1,14 +1,12 @@
 """The tables that generate ends with: what was kept, what was not and why."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
-import orjson
-from rich.console import Console
-from rich.table import Table
 
+from longreach.tables import print_json, print_table, share
 from selfinstruct.pipeline import Report
 
 
@@ -69,25 +67,3 @@ def print_estimate(figures: Mapping[str, Any], *, as_json: bool) -> None:
 def reasons(kind: str, numbers: Mapping[str, int], total: int, depth: int = 1) -> list[tuple[str, int, str]]:
     """A row for each reason."""
     return [(f"{'  ' * depth}{kind}: {name}", number, share(number, total)) for name, number in numbers.items()]
-
-
-def share(part: int, total: int) -> str:
-    """A percentage."""
-    return f"{part / total:.1%}" if total else ""
-
-
-def print_table(head: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> None:
-    """A table on stdout: names left, numbers right."""
-    table = Table(box=None, pad_edge=False)
-    for position, title in enumerate(head):
-        table.add_column(title, justify="left" if position == 0 else "right", overflow="fold")
-    for name, *values in rows:
-        table.add_row(
-            str(name).replace("[", "\\["), *(f"{value:,}" if isinstance(value, int) else str(value) for value in values)
-        )
-    Console(highlight=False).print(table)
-
-
-def print_json(value: Any) -> None:
-    """One JSON object on stdout."""
-    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())

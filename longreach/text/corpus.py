@@ -19,9 +19,12 @@ from longreach.text.formats.source import Damaged, Row, Source
 class Corpus:
     """The documents of paths, globs, folders and dataset names, in a fixed order."""
 
-    def __init__(self, paths: Sequence[str], *, text_field: str = "text", min_chars: int = 200) -> None:
+    def __init__(
+        self, paths: Sequence[str], *, text_field: str = "text", min_chars: int = 200, quality_field: str = ""
+    ) -> None:
         self.min_chars = min_chars
-        self.files = find(paths, text_field)
+        self.quality_field = quality_field
+        self.files = find(paths, text_field, quality_field)
         self.total_bytes = sum(
             file.size for file in self.files if isinstance(file, Source)
         )  # on disk, datasets not counted
@@ -61,11 +64,17 @@ class Corpus:
                 yield source.skipped(reasons.EMPTY, "no rows")
 
     def _document(self, source: Source, row: Row) -> Document | Skipped:
-        flaw = self._flaw(row.text)
+        flaw = self._flaw(row.text) or self._unrated(row)
         if flaw:
             return source.skipped(*flaw, row.line, row.byte)
         place = "" if row.line is None else f"#{row.line}" + (f":{row.id}" if row.id else "")
-        return Document(source.name + place, source.name, row.text, row.source, row.license)
+        return Document(source.name + place, source.name, row.text, row.source, row.license, row.quality)
+
+    def _unrated(self, row: Row) -> tuple[str, str] | None:
+        """The reason and detail, if a quality was asked for and the row tells none."""
+        if not self.quality_field or (row.quality is not None and row.quality >= 0):
+            return None
+        return reasons.NO_QUALITY, f"no number of 0 or more in the field {self.quality_field!r}"
 
     def _flaw(self, text: str) -> tuple[str, str] | None:
         """The reason and detail, if this is no text to learn from or cannot be written down again."""

@@ -14,6 +14,7 @@ class Document:
     text: str
     source: str = ""  # what the row said of its origin, when it did
     license: str = ""
+    quality: float | None = None  # the number in the quality field, where one was asked for
 
     @cached_property
     def sha256(self) -> str:

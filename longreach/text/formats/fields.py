@@ -1,5 +1,6 @@
 """A row's fields to a text: which field is taken, and what is said when it is not there."""
 
+import math
 from collections.abc import Iterable
 
 from longreach.text.document import Skipped
@@ -23,7 +24,15 @@ def take(source: Source, value: object, line: int, byte: int | None) -> Row | Sk
     text = value[source.text_field]
     if not isinstance(text, str):
         return source.skipped(reasons.NOT_A_STRING, f'"{source.text_field}" is {_kind(text)}', line, byte)
-    return Row(text, line, byte, own_id(value.get("id")), _string(value.get("source")), _string(value.get("license")))
+    return Row(
+        text,
+        line,
+        byte,
+        own_id(value.get("id")),
+        _string(value.get("source")),
+        _string(value.get("license")),
+        _number(value.get(source.quality_field)) if source.quality_field else None,
+    )
 
 
 def missing_field(wanted: str, there: Iterable[str], likely: str = "") -> str:
@@ -41,6 +50,15 @@ def own_id(value: object) -> str:
 
 def _string(value: object) -> str:
     return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else ""
+
+
+def _number(value: object) -> float | None:
+    """A finite number, also when a CSV file holds it as text."""
+    try:
+        number = float(value) if isinstance(value, (int, float, str)) else math.nan
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _longest(fields: dict[str, object]) -> str:

@@ -13,7 +13,6 @@ from longreach.text.formats.fields import missing_field, take
 from longreach.text.formats.source import Damaged, Row, Source
 
 SPLIT = "train"
-BESIDES = ("id", "source", "license")
 DATASET_ERRORS = (OSError, ValueError, RuntimeError, DatasetsError)
 
 
@@ -41,8 +40,7 @@ def read(source: Source) -> Iterator[Row | Skipped]:
         if rows.column_names:
             if source.text_field not in rows.column_names:
                 raise Damaged(reasons.NO_TEXT_FIELD, missing_field(source.text_field, rows.column_names))
-            wanted = dict.fromkeys((source.text_field, *BESIDES))
-            rows = rows.select_columns([name for name in wanted if name in rows.column_names])
+            rows = rows.select_columns([name for name in source.fields if name in rows.column_names])
         for number, row in enumerate(rows, 1):
             yield take(source, row, number, None)
     except DATASET_ERRORS as error:

@@ -25,9 +25,9 @@ SAVED_DATASET = ("state.json", "dataset_dict.json")
 WAYS = "give files, folders, globs in quotes, or the name of a Hugging Face dataset"
 
 
-def find(paths: Sequence[str], text_field: str) -> list[Source | Skipped]:
+def find(paths: Sequence[str], text_field: str, quality_field: str = "") -> list[Source | Skipped]:
     """The files of all inputs, or one UserError that tells of every input that has none."""
-    finder = Finder(text_field)
+    finder = Finder(text_field, quality_field)
     for path in paths:
         finder.add(path)
     if finder.problems or not finder.found:
@@ -43,8 +43,9 @@ def find(paths: Sequence[str], text_field: str) -> list[Source | Skipped]:
 class Finder:
     """Collects the files, which of them were met before, and what is wrong with the inputs."""
 
-    def __init__(self, text_field: str) -> None:
+    def __init__(self, text_field: str, quality_field: str) -> None:
         self.text_field = text_field
+        self.quality_field = quality_field
         self.found: list[Source | Skipped] = []
         self.problems: list[str] = []
         self.hints: list[str] = []
@@ -118,7 +119,7 @@ class Finder:
         elif not kind:
             self._skip(path, reasons.UNKNOWN_FORMAT, path.suffix or "no suffix")
         else:
-            self.found.append(Source(str(path), status.st_size, self.text_field, kind))
+            self.found.append(self._source(str(path), status.st_size, kind))
 
     def _glob(self, path: Path) -> None:
         plain = next(number for number, part in enumerate(path.parts) if glob.has_magic(part))
@@ -152,7 +153,10 @@ class Finder:
         from longreach.text.formats.hub import rows_of
 
         rows_of(name)
-        self.found.append(Source(name, 0, self.text_field, "dataset"))
+        self.found.append(self._source(name, 0, "dataset"))
+
+    def _source(self, path: str, size: int, kind: str) -> Source:
+        return Source(path, size, self.text_field, kind, quality_field=self.quality_field)
 
     def _skip(self, path: Path, reason: str, detail: str) -> None:
         self.found.append(Skipped(as_text(str(path)), reason, detail))

@@ -6,6 +6,7 @@ Rows have no byte offset here: `line` is the row's number in the file, from 1.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +18,6 @@ from longreach.text.formats.source import Damaged, Row, Source
 
 BATCH_ROWS = 64  # documents may be long
 BUFFER_BYTES = 1 << 20
-BESIDES = ("id", "source", "license")
 MAGIC = b"PAR1"
 
 
@@ -30,7 +30,7 @@ def read(source: Source) -> Iterator[Row | Skipped]:
         kind = table.schema_arrow.field(source.text_field).type
         if not _is_text(kind):
             raise Damaged(reasons.NOT_A_STRING, f"the column {source.text_field!r} holds {kind}")
-        columns = [name for name in dict.fromkeys((source.text_field, *BESIDES)) if name in names]
+        columns = [name for name in source.fields if name in names]
         first = 1
         for group in range(table.num_row_groups):
             rows = table.metadata.row_group(group).num_rows
@@ -57,7 +57,7 @@ def _group(
     done = 0
     try:
         for batch in table.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False):
-            for values in zip(*(_strings(batch.column(name)) for name in columns), strict=True):
+            for values in zip(*(_values(source, name, batch.column(name)) for name in columns), strict=True):
                 yield _row(source, dict(zip(columns, values, strict=True)), numbers[done])
                 done += 1
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -66,15 +66,22 @@ def _group(
         yield source.skipped(reasons.BROKEN_PARQUET, detail, lost)
 
 
-def _row(source: Source, values: dict[str, bytes | None], line: int) -> Row | Skipped:
+def _row(source: Source, values: dict[str, Any], line: int) -> Row | Skipped:
     text = values[source.text_field]
-    fields = {name: None if value is None else value.decode("utf-8", "replace") for name, value in values.items()}
+    fields = {
+        name: value.decode("utf-8", "replace") if isinstance(value, bytes) else value for name, value in values.items()
+    }
     try:
         fields[source.text_field] = None if text is None else text.decode("utf-8")
     except UnicodeDecodeError as error:
         detail = f"0x{error.object[error.start]:02x} at byte {error.start} of the text"
         return source.skipped(reasons.BAD_UTF8, detail, line)
     return take(source, fields, line, None)
+
+
+def _values(source: Source, name: str, column: pa.Array) -> list[Any]:
+    number = name == source.quality_field and not _is_text(column.type)
+    return list(column.to_pylist()) if number else _strings(column)
 
 
 def _strings(column: pa.Array) -> list[bytes | None]:

@@ -14,6 +14,7 @@ from longreach.text.formats import reasons
 
 MAX_BYTES = 256 << 20  # of one line, record or whole-file text: the bound on memory, far above any book
 READ_BYTES = 1 << 18
+BESIDES = ("id", "source", "license")  # what else a row may say of its text
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Row:
     id: str = ""  # what the row calls itself
     source: str = ""
     license: str = ""
+    quality: float | None = None  # the number in the quality field
 
 
 class Damaged(Exception):
@@ -48,6 +50,13 @@ class Source:
     text_field: str
     kind: str  # a key of `kinds.reader`
     consumed: int = 0  # bytes on disk read so far
+    quality_field: str = ""  # none is read where empty
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of a row that are read: the text first."""
+        wanted = (self.text_field, *BESIDES, *((self.quality_field,) if self.quality_field else ()))
+        return tuple(dict.fromkeys(wanted))
 
     @property
     def name(self) -> str:

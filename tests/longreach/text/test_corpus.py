@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from longreach.errors import UserError
@@ -201,3 +203,22 @@ def test_memory_does_not_follow_the_corpus(tmp_path: Path) -> None:
         return int(run.stdout)
 
     assert peak(2000) < 1.25 * peak(200)  # 94 MB and 9 MB of text
+
+
+RATED = [{"text": PROSE, "q": 0.5}, {"text": PROSE}, {"text": PROSE, "q": "high"}, {"text": PROSE, "q": -1}]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_the_quality_field_is_read_and_a_row_without_one_is_listed(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"rated{suffix}"
+    if suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in RATED))
+    elif suffix == ".csv":
+        path.write_text("text,q\n" + "".join(f'"{row["text"]}",{row.get("q", "")}\n' for row in RATED))
+    else:
+        numbers = [row["q"] if isinstance(row.get("q"), (int, float)) else None for row in RATED]
+        pq.write_table(pa.table({"text": [PROSE] * 4, "q": pa.array(numbers, pa.float32())}), path)
+    items = list(Corpus([str(path)], quality_field="q"))
+    assert [item.quality for item in items if isinstance(item, Document)] == [0.5]
+    assert [item.reason for item in items if isinstance(item, Skipped)] == ["no quality"] * 3
+    assert all(item.quality is None for item in Corpus([str(path)]) if isinstance(item, Document))

@@ -1,0 +1,31 @@
+"""Tables and JSON on stdout, as every command prints its result."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import click
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+
+def share(part: float, total: float) -> str:
+    """A percentage; empty where there is nothing to divide by."""
+    return f"{part / total:.1%}" if total else ""
+
+
+def print_table(head: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> None:
+    """A table on stdout: names left, numbers right."""
+    table = Table(box=None, pad_edge=False)
+    for position, title in enumerate(head):
+        table.add_column(title, justify="left" if position == 0 else "right", overflow="fold")
+    for name, *values in rows:
+        table.add_row(
+            str(name).replace("[", "\\["), *(f"{value:,}" if isinstance(value, int) else str(value) for value in values)
+        )
+    Console(highlight=False).print(table)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on stdout."""
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY).decode())
