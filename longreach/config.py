@@ -68,13 +68,17 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def options(kind: type) -> Callable[[Command], Command]:
-    """Decorator that gives a click command one option per field of the settings dataclass `kind`."""
+    """Decorator that gives a click command one option per field of the settings dataclass `kind`.
+
+    The settings file is --config, or --settings where `kind` has a setting called config.
+    """
+    flag = "--settings" if "config" in (entry.name for entry in fields(kind)) else "--config"
 
     def decorate(command: Command) -> Command:
         for entry in reversed(fields(kind)):
             command = _option(entry)(command)
         return click.option(
-            "--config", type=click.Path(path_type=Path), metavar="F.toml", help="Settings file; options win over it."
+            flag, type=click.Path(path_type=Path), metavar="F.toml", help="Settings file; options win over it."
         )(command)
 
     return decorate

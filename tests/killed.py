@@ -1,6 +1,6 @@
-"""Run selfinstruct and kill it at a named point: before or after the n-th call of a function.
+"""Run a command and kill it at a named point: before or after the n-th call of a function.
 
-python tests/killed.py before|after MODULE:QUALIFIED.NAME N ARGUMENTS...
+python tests/killed.py COMMAND before|after MODULE:QUALIFIED.NAME N ARGUMENTS...
 """
 
 import functools
@@ -39,7 +39,6 @@ def _deadly(function: Callable[..., Any], moment: str, nth: int) -> Callable[...
 
 
 if __name__ == "__main__":
-    kill_at(sys.argv[1], sys.argv[2], int(sys.argv[3]))
-    from selfinstruct.cli import main
-
-    main(sys.argv[4:], prog_name="selfinstruct")
+    command, moment, place, nth, *arguments = sys.argv[1:]
+    kill_at(moment, place, int(nth))
+    importlib.import_module(f"{command}.cli").main(arguments, prog_name=command)

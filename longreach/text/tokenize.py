@@ -1,38 +1,106 @@
-"""Lengths in tokens, by the tokenizer of a folder, of a hub id, or the small one that ships with longreach."""
+"""Texts to tokens, by the tokenizer of a folder, of a hub id, or the small one that ships with longreach.
+
+The ids are those of Hugging Face's tokenizers, which come by a faster way (`fast.py`) wherever that gives the same; a
+warning says where it does not. It pays only after some text, until when tokenizers itself is used.
+
+A text is data. What looks like a special token in it, `</s>`, is the characters that it is, so that no document can end
+itself or open a turn of a chat. To add special tokens is the caller's part.
+"""
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import tokenizers
 
 from longreach.errors import UserError
+from longreach.text.fast import FastEncoder, Ids, TokenizerMismatch, Unfit
+from longreach.text.special import CONFIG, hub_config, read_config, special_tokens
 
 SHIPPED = Path(__file__).with_name("tokenizer.json")
+SHIPPED_NAME = "longreach-8k"
+PATIENCE_CHARS = 1 << 16  # loading the fast way takes about as long as this much text without it
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Counts tokens; `sha256` identifies the vocabulary and merges."""
+    """Texts to ids; `sha256` identifies the vocabulary and merges."""
 
     name: str
     sha256: str
-    _backend: tokenizers.Tokenizer
+    vocab_size: int  # the largest id and one
+    bos_id: int | None
+    eos_id: int | None
+    pad_id: int | None
+    adds_bos: bool  # by itself, in front of every text: its models were trained so
+    _encoder: "Encoder"
+
+    def ids(self, text: str) -> Ids:
+        """The ids of a text on its own, without special tokens."""
+        return self.ids_batch([text])[0]
+
+    def ids_batch(self, texts: Sequence[str]) -> list[Ids]:
+        """The ids of each text. `TokenizerMismatch` says that ids given before may be wrong: begin again, all that
+        come after it are right."""
+        return self._encoder.ids(texts)
 
     def count(self, text: str) -> int:
-        """Tokens of a text on its own, without special tokens."""
-        return len(self._backend.encode(text, add_special_tokens=False).ids)
+        """Tokens of a text on its own."""
+        return self.counts([text])[0]
 
     def counts(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, on all cores."""
-        encoded = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [len(encoding.ids) for encoding in encoded]
+        """Tokens of each text. A count is no stored token: where the fast way fails, counting just goes on without."""
+        try:
+            return [len(ids) for ids in self.ids_batch(texts)]
+        except TokenizerMismatch:
+            return [len(ids) for ids in self.ids_batch(texts)]
 
 
-def load_tokenizer(name: str) -> Tokenizer:
-    """The tokenizer of a folder, a tokenizer.json or a hub id; the shipped one for an empty name."""
-    path = Path(name) if name else SHIPPED
+class Encoder:
+    """Ids by the fast way from when it pays, as long as it is right."""
+
+    def __init__(self, exact: tokenizers.Tokenizer, name: str, *, fast: bool) -> None:
+        self._exact = exact
+        self._name = name
+        self._fast: FastEncoder | None = None
+        self._patience = float(PATIENCE_CHARS if fast else "inf")  # characters until then
+
+    def ids(self, texts: Sequence[str]) -> list[Ids]:
+        """The ids of each text: on one core the fast way, else on as many as TOKENIZERS_PARALLELISM allows."""
+        try:
+            fast = self._opened(sum(map(len, texts)))
+            if fast:
+                return [fast.ids(text) for text in texts]
+        except Unfit as why:
+            self._give_up(str(why))
+        except TokenizerMismatch as why:
+            self._give_up(str(why))
+            raise
+        encodings = self._exact.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(encoding.ids, np.uint32) for encoding in encodings]
+
+    def _opened(self, chars: int) -> FastEncoder | None:
+        self._patience -= chars
+        if self._patience < 0 and self._fast is None:
+            self._fast = FastEncoder(self._exact)
+        return self._fast
+
+    def _give_up(self, why: str) -> None:
+        self._fast, self._patience = None, float("inf")
+        logger.warning("%s is encoded by tokenizers, some fifty times slower: %s", self._name, why)
+
+
+def load_tokenizer(name: str, *, fast: bool = True) -> Tokenizer:
+    """The tokenizer of a folder, a tokenizer.json or a hub id; the shipped one for an empty name.
+
+    Without `fast` all ids come from tokenizers: for a second try after `TokenizerMismatch`.
+    """
+    path = SHIPPED if name in ("", SHIPPED_NAME) else Path(name)
     if path.is_dir():
         path = path / "tokenizer.json"
         if not path.exists():
@@ -40,11 +108,25 @@ def load_tokenizer(name: str) -> Tokenizer:
                 f"{name} holds no tokenizer.json",
                 "save it in that form: AutoTokenizer.from_pretrained(...).save_pretrained(...)",
             )
-    backend = _from_file(path) if path.is_file() else _from_hub(name)
+    local = path.is_file()
+    backend = _from_file(path) if local else _from_hub(name)
     backend.no_truncation()
     backend.no_padding()
+    special = special_tokens(backend, read_config(path.with_name(CONFIG)) if local else hub_config(name))
     digest = hashlib.sha256(backend.to_str().encode()).hexdigest()
-    return Tokenizer(name or "longreach-8k", digest, backend)
+    backend.encode_special_tokens = True
+    name = name or SHIPPED_NAME
+    size = max(backend.get_vocab(with_added_tokens=True).values()) + 1
+    return Tokenizer(
+        name,
+        digest,
+        size,
+        special.bos_id,
+        special.eos_id,
+        special.pad_id,
+        special.adds_bos,
+        Encoder(backend, name, fast=fast),
+    )
 
 
 def _from_file(path: Path) -> tokenizers.Tokenizer:

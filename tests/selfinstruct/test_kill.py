@@ -106,7 +106,7 @@ def test_named_points(
     out = tmp_path / "run"
     arguments = command(docs, server, out)
     killed = subprocess.run(
-        [sys.executable, str(ROOT / "tests/killed.py"), moment, place, str(nth), *arguments],
+        [sys.executable, str(ROOT / "tests/killed.py"), "selfinstruct", moment, place, str(nth), *arguments],
         cwd=ROOT,
         env={"PYTHONPATH": str(ROOT), "PATH": ""},
         capture_output=True,

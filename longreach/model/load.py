@@ -1,0 +1,136 @@
+"""A model with the RoPE that was asked for, from a checkpoint or from nothing.
+
+The RoPE is set in the config before the load and asserted on the loaded model. Weights are read from safetensors only,
+and every one must be there: transformers fills a gap with noise and goes on. Code that comes with a model is never run.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from longreach.errors import UserError, missing_extra
+from longreach.model.rope import Rope
+
+try:
+    import torch
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    from longreach.model.ropeconfig import rope_notes, with_rope
+    from longreach.model.rotary import check_rope
+except ModuleNotFoundError as error:
+    if error.name not in ("torch", "transformers"):
+        raise
+    raise missing_extra(error.name, "training", "train") from error
+
+logger = logging.getLogger(__name__)
+
+UNREADABLE = (OSError, ValueError, KeyError, SafetensorError, StrictDataclassError)  # what a damaged model raises
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+
+
+def load_model(base: str, rope: Rope, seq_len: int, *, dtype: str, attention: str) -> tuple[Any, Any]:
+    """The model of a folder or hub id and its tokenizer (None where it has none), ready for rows of `seq_len`."""
+    if Path(base).exists():
+        _check_folder(Path(base))
+    config = with_rope_said(read_config(base), rope, seq_len)
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            base,
+            config=config,
+            dtype=dtype,
+            attn_implementation=attention,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
+        )
+    except UNREADABLE as error:
+        raise unloadable(base, error) from error
+    _check_weights(base, report)
+    check_rope(model)
+    return model, _tokenizer(base)
+
+
+def new_model(config_json: str, rope: Rope, seq_len: int, seed: int, dtype: str, attention: str = "sdpa") -> Any:
+    """A model of random weights from a config.json; equal arguments give equal weights."""
+    config = with_rope_said(read_config(config_json), rope, seq_len)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention)
+        except ValueError as error:
+            raise unloadable(config_json, error) from error
+    check_rope(model)
+    return model
+
+
+def with_rope_said(config: Any, rope: Rope, seq_len: int) -> Any:
+    """`with_rope`, with what is odd about it in the log."""
+    changed = with_rope(config, rope, seq_len)
+    for note in rope_notes(config, rope, seq_len):
+        logger.warning(note)
+    return changed
+
+
+def read_config(model: str) -> Any:
+    """The config of a folder, a hub id or a JSON file."""
+    try:
+        return AutoConfig.from_pretrained(model, trust_remote_code=False)
+    except UNREADABLE as error:
+        raise unloadable(model, error) from error
+
+
+def unloadable(model: str, error: Exception) -> UserError:
+    """The error for a model that is not there, or is there and cannot be loaded."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if Path(model).exists():
+        return UserError(f"cannot load {model}: {reason}")
+    return UserError(
+        f"no model {model}: neither a path here nor one that the Hugging Face hub gave ({reason})",
+        "check the spelling; a gated model needs `hf auth login`; HF_HUB_OFFLINE=1 allows only what was loaded before",
+    )
+
+
+def _check_folder(folder: Path) -> None:
+    """What can be said about a folder before its weights are read."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file, not the folder of a model")
+    if (folder / "adapter_config.json").exists():
+        raise UserError(f"{folder} is a LoRA adapter, not a model", "merge it into its base first: `finetune merge`")
+    if not (folder / "config.json").exists():
+        raise UserError(f"{folder} is no model: it has no config.json")
+    if not any(folder.glob("*.safetensors")):
+        old = sorted(path.name for pattern in ("*.bin", "*.pth", "*.pt") for path in folder.glob(pattern))
+        found = f"only {', '.join(old)}, which can run code when they are read" if old else "no weights at all"
+        raise UserError(
+            f"{folder} has no safetensors: {found}",
+            "convert it where you trust it: AutoModelForCausalLM.from_pretrained(...).save_pretrained(...)",
+        )
+
+
+def _check_weights(base: str, report: dict[str, Any]) -> None:
+    """What transformers would fill with noise is refused, what it would leave out is said."""
+    if missing := sorted(report["missing_keys"]):
+        raise UserError(
+            f"{base} lacks {len(missing)} weights of its model: {_few(missing)}",
+            "is it a model without its head, or a download that broke off?",
+        )
+    if other := sorted(name for name, *_ in report["mismatched_keys"]):
+        raise UserError(f"{base} holds weights of another shape than its config.json says: {_few(other)}")
+    if unread := sorted(report["unexpected_keys"]):
+        logger.warning("%s holds %d weights that its model does not use: %s", base, len(unread), _few(unread))
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + ", ..." * (len(names) > 3)
+
+
+def _tokenizer(base: str) -> Any:
+    if Path(base).exists() and not any((Path(base) / name).exists() for name in TOKENIZER_FILES):
+        return None
+    try:
+        return AutoTokenizer.from_pretrained(base, trust_remote_code=False)
+    except UNREADABLE as error:
+        raise unloadable(base, error) from error

@@ -1,0 +1,229 @@
+"""One stage of training, on TRL's SFTTrainer: what a step computes, where it starts and what a checkpoint holds.
+
+The trainer sees one batch per optimizer step, a StepBatch, and the micro-batches within it are run here. So the loss is
+a sum over the weight of the whole step, over all processes and micro-batches, and its gradient is the same however the
+step is cut. All random numbers of a step follow from seed, step and process: nothing of them needs saving.
+
+What is overridden beyond the public methods of transformers 5.19: `_get_grad_norm` (to know it), `_save_checkpoint` and
+`_load_from_checkpoint` (whole or not at all, every weight there), `_send_telemetry` (nothing is sent anywhere).
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import is_peft_model
+from datasets import Dataset
+from peft import load_peft_weights, set_peft_model_state_dict
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import PreTrainedTokenizerBase, PrinterCallback
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
+from trl import SFTConfig, SFTTrainer
+
+from longreach.errors import UserError
+from longreach.model.batches import StepBatch, step_batch
+from longreach.model.course import Course
+from longreach.model.processes import rank, summed, world
+from longreach.model.rotation import Checkpoints
+from longreach.model.schedule import Schedule
+from longreach.model.settings import BFLOAT16, TrainSettings
+from longreach.model.stages import Leg
+
+
+class LongTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no types
+    """Trains a model through one leg, the step `done` + 1 first."""
+
+    loss_is_scaled_for_ga = True  # compute_loss divides by the weight of the whole step
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: PreTrainedTokenizerBase,
+        leg: Leg,
+        done: int,
+        settings: TrainSettings,
+        schedule: Schedule,
+        checkpoints: Checkpoints,
+        provenance: Mapping[str, Any],
+    ) -> None:
+        super().__init__(
+            model=model,
+            args=trainer_arguments(model, leg, settings, checkpoints.folder),
+            train_dataset=Dataset.from_dict({"input_ids": [[0]]}),  # TRL insists on one; get_train_dataloader feeds
+            data_collator=list,
+            processing_class=tokenizer,
+        )
+        self.remove_callback(PrinterCallback)
+        self.processing_class = None  # the trainer would rewrite the base's special tokens by it
+        self._tokenizer_to_save = tokenizer
+        self._leg, self._done, self._settings, self._schedule = leg, done, settings, schedule
+        self._checkpoints, self._provenance = checkpoints, provenance
+
+    def follow(self, course: Course) -> None:
+        """Let `course` judge and record every step, and say when to validate, save and stop."""
+        self._course = course
+        self.add_callback(course)
+
+    # What is read
+
+    def get_train_dataloader(self) -> Iterator[StepBatch]:
+        """The steps that are left, this process' share of each; without a length, so that nobody skips through it."""
+        batches, micro = self._leg.stage.batches, self._settings.micro_batch_tokens
+        steps = range(self._done - self._leg.begin, self._leg.stage.steps)
+        return (step_batch(batches, step, rank(), world(), micro) for step in steps)
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[StepBatch], num_batches: int, device: torch.device
+    ) -> tuple[list[StepBatch], float]:
+        """One step, and the weight of all its tokens in all processes."""
+        batch = next(epoch_iterator)
+        weight = summed([batch.weight], self.args.device)[0]
+        if not weight:
+            raise UserError(f"step {self.state.global_step + 1} has no token to train on", self._course.where())
+        return [batch], weight
+
+    # What a step computes
+
+    def training_step(
+        self, model: nn.Module, inputs: StepBatch, num_items_in_batch: float | None = None
+    ) -> torch.Tensor:
+        """Accumulate the gradient of the whole step; processes meet in its last micro-batch only."""
+        if world() > 1 and not isinstance(model, DistributedDataParallel):
+            raise RuntimeError(f"{world()} processes would train apart: the model is a bare {type(model).__name__}")
+        torch.manual_seed(step_seed(self._settings.seed, self.state.global_step, rank()))
+        loss = torch.zeros((), dtype=torch.float64, device=self.args.device)
+        for place, micro in enumerate(inputs.micro, 1):
+            last = place == len(inputs.micro)
+            self.accelerator.gradient_state._set_sync_gradients(last)
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
+                loss += super().training_step(model, micro, num_items_in_batch)
+        self._course.computed(loss.item() / world(), inputs.lengths, self.args.device)
+        return loss.float()
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: float | None = None,
+    ) -> torch.Tensor:
+        """This micro-batch's part of the step's loss; times the processes, since their gradients are averaged."""
+        summed: torch.Tensor = model(**inputs, use_cache=False).loss
+        return summed * (world() / num_items_in_batch)
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        """The norm before clipping."""
+        norm = super()._get_grad_norm(model, grad_norm)
+        self._course.gradient_norm = float(norm)
+        return norm
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LambdaLR:
+        """One curve over all stages."""
+        self.lr_scheduler = LambdaLR(self.optimizer, lambda done: self._schedule.share(done + 1))
+        return self.lr_scheduler
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Measure the held-out loss."""
+        self._course.validate(self.model)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {})
+        return {}
+
+    # What a checkpoint holds
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """A whole checkpoint of this step, written by the first process while the others wait."""
+        if self.is_world_process_zero():
+            self._course.sync()
+            provenance = {**self._provenance, **self._rope(), "training": self._course.progress()}
+            self._checkpoints.write(self.state.global_step, self._write, provenance)
+        self.accelerator.wait_for_everyone()
+        self._course.meter.pause()
+
+    def _rope(self) -> dict[str, Any]:
+        """What an adapter must find in its base."""
+        stage = self._leg.stage
+        config = self.model.config
+        return {"rope": str(stage.rope), "seq_len": stage.batches.seq_len, "rope_parameters": config.rope_parameters}
+
+    def _write(self, folder: Path) -> None:
+        self.model.save_pretrained(folder)
+        self._tokenizer_to_save.save_pretrained(folder)
+        for name, part in ((OPTIMIZER_NAME, self.optimizer), (SCHEDULER_NAME, self.lr_scheduler)):
+            with (folder / name).open("wb") as file:  # by its path, torch would not say that the disk is full
+                torch.save(part.state_dict(), file)
+        self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        """The weights, every one of them: transformers warns where some are missing and goes on."""
+        load_weights(self.model, Path(resume_from_checkpoint))
+
+    # What is not ours
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Counted by the meter."""
+        return 0
+
+    def _send_telemetry(self) -> None:
+        """TRL would report to its makers what is trained on what."""
+
+
+def trainer_arguments(model: Any, leg: Leg, settings: TrainSettings, folder: Path) -> SFTConfig:
+    """Ours, with what the trainer would do of its own accord turned off."""
+    return SFTConfig(
+        output_dir=str(folder),
+        max_steps=leg.end,
+        use_cpu=not torch.cuda.is_available(),  # else several processes without GPUs would not know of each other
+        learning_rate=settings.learning_rate,
+        adam_beta1=settings.betas[0],
+        adam_beta2=settings.betas[1],
+        adam_epsilon=settings.epsilon,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.clip,
+        optim="adamw_torch_fused",
+        seed=settings.seed,
+        bf16=settings.dtype == BFLOAT16,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        per_device_train_batch_size=1,  # a whole step
+        gradient_accumulation_steps=1,
+        ignore_data_skip=True,  # the stream starts where it should
+        ddp_find_unused_parameters=False,
+        use_cache=model.config.use_cache,  # as the base has it; no pass of ours uses one
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        report_to="none",
+        logging_strategy="no",
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        eval_strategy="no",
+        disable_tqdm=True,
+    )
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """Another one for every step and process."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {step} {rank}".encode()).digest()[:8]) >> 1
+
+
+def load_weights(model: nn.Module, folder: Path) -> None:
+    """Into a model of the same shape; UserError where one is missing or left over."""
+    if is_peft_model(model):
+        set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
+        return
+    files = sorted(folder.glob("model*.safetensors"))
+    state = {name: tensor for file in files for name, tensor in load_file(file).items()}
+    tied = set(getattr(model, "all_tied_weights_keys", {}))
+    missing, unread = model.load_state_dict(state, strict=False)
+    if unread or set(missing) - tied:
+        raise UserError(
+            f"{folder} does not fit this model: missing {sorted(set(missing) - tied)[:3]}, unknown {unread[:3]}",
+            "was it edited, or saved by another version of transformers?",
+        )

@@ -1,0 +1,85 @@
+"""The model that is trained, an existing one or a new one, and what is usual for it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from longreach.errors import UserError
+from longreach.model.aliases import (
+    LARGE,
+    LARGE_LEARNING_RATE,
+    LEARNING_RATE,
+    Choice,
+    find_alias,
+    settings_for,
+    weights_of,
+)
+from longreach.model.attention import register
+from longreach.model.configjson import config_of
+from longreach.model.flops import parameters, shape_of
+from longreach.model.load import load_model, new_model
+from longreach.model.lora import add_lora
+from longreach.model.rope import Rope
+from longreach.model.vocabulary import check_same_tokenizer, tokenizer_of
+from longreach.rows.rows import Rows
+from pretrain.config import ContinueSettings, ScratchSettings
+
+NEW_RATE = Choice(3e-4, "ours: Llama 2's, of 7B and 13B from scratch")
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """How the model is loaded for a stage, its configuration, and the settings that are usual for it."""
+
+    name: str
+    config: Mapping[str, Any]
+    tokenizer: Any
+    load: Callable[[Rope, int], Any]
+    published: Mapping[str, Choice]  # of an alias
+    usual_rate: Choice
+
+
+def base_model(settings: ContinueSettings, data: Sequence[Rows]) -> BaseModel:
+    """The model to go on with; the rows must be of its tokenizer."""
+    alias, weights = find_alias(settings.base), weights_of(settings.base)
+    for rows in data:
+        check_same_tokenizer(rows, weights)
+    config = config_of(settings.base)
+
+    def load(rope: Rope, seq_len: int) -> Any:
+        model, _ = load_model(weights, rope, seq_len, dtype="float32", attention=register())
+        return add_lora(model, settings.lora) if settings.lora else model
+
+    return BaseModel(
+        settings.base,
+        config,
+        tokenizer_of(data[0]),
+        load,
+        settings_for(alias.name) if alias else {},
+        usual_rate(config),
+    )
+
+
+def usual_rate(config: Mapping[str, Any]) -> Choice:
+    """The paper's, for a model of this size."""
+    try:
+        large = parameters(shape_of(config)) >= LARGE
+    except UserError:  # no dense decoder that can be counted
+        large = False
+    if large:
+        return Choice(LARGE_LEARNING_RATE, "paper, Sec. 2.1, of Llama 2 34B and 70B")
+    return Choice(LEARNING_RATE, "paper, Sec. 2.1, of Llama 2 7B and 13B")
+
+
+def fresh_model(settings: ScratchSettings, data: Sequence[Rows]) -> BaseModel:
+    """A new model of random weights for the rows' vocabulary."""
+    if not Path(settings.config).is_file():
+        raise UserError(
+            f"no such file: {settings.config}", "give the config.json of a model, as recipes/tiny-llama.json"
+        )
+
+    def load(rope: Rope, seq_len: int) -> Any:
+        return new_model(settings.config, rope, seq_len, settings.seed, "float32", register())
+
+    return BaseModel(settings.config, config_of(settings.config), tokenizer_of(data[0]), load, {}, NEW_RATE)

@@ -1,0 +1,211 @@
+"""The settings of pretrain's commands: defaults, help, TOML keys and options in one place."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from longreach.config import setting, size
+from longreach.errors import UserError
+from longreach.model.rope import parse_rope
+
+SOURCE, CORPUS = SCOPES = ("source", "corpus")
+PACKINGS = ("best-fit", "concat")
+MIN_SEQ_LEN = 16
+
+SCHEDULES = ("cosine", "linear", "constant")
+DTYPES = ("auto", "float32", "bfloat16")
+
+_SOURCES, _MIX, _ROWS, _RUN = "Sources", "Mix", "Rows", "Run"
+_MODEL, _DATA, _TRAINING = "Model", "Data", "Training"
+
+
+def share(text: str) -> float:
+    """A share of the whole, from 0 to 1."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise ValueError(f"{text} is not from 0 to 1")
+    return number
+
+
+def factor(text: str) -> float:
+    """A number above 0."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{text} is not above 0")
+    return number
+
+
+def ratio(text: str) -> float:
+    """A number of 0 or more."""
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"{text} is below 0")
+    return number
+
+
+def rope_text(text: str) -> str:
+    """A RoPE in its usual form."""
+    return str(parse_rope(text))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareSettings:
+    """What one run of prepare is made from. Fields that do not shape its output may change between tries."""
+
+    source: tuple[str, ...] = setting(
+        (),
+        "Documents of a source: files, a folder, a glob or a Hugging Face dataset, and its share of the tokens.",
+        group=_SOURCES,
+        metavar="NAME=PATH[@SHARE]...",
+    )
+    text_field: str = setting("text", "Field that holds the text of a row.", group=_SOURCES, metavar="NAME")
+    min_chars: int = setting(1, "Shorter documents are skipped.", group=_SOURCES, metavar="N")
+    quality_field: str = setting("", "Field that holds a row's quality, a number.", group=_SOURCES, metavar="NAME")
+    min_quality: float = setting(0.0, "Documents of lower quality are skipped.", group=_SOURCES, metavar="F")
+    quality_weight: bool = setting(False, "Take documents as often as their quality says.", group=_SOURCES)
+    tokenizer: str = setting("", "Folder or hub id; by default the small one that ships.", group=_SOURCES, metavar="T")
+
+    tokens: int = setting(0, "Budget in tokens; 0: one pass through the sources.", group=_MIX, metavar="N")
+    preset: str = setting("", "Shares as published: llama2-long, fu, prolong, olmo3.", group=_MIX, metavar="NAME")
+    long_tokens: int = setting(
+        0, "Documents from this length on are long; 0: a quarter of a row.", group=_MIX, metavar="N"
+    )
+    long_share: float | None = setting(
+        None, "Share of the tokens that long documents get.", group=_MIX, metavar="F", parse=share
+    )
+    upsample_long: float | None = setting(
+        None, "Take long documents this many times as often.", group=_MIX, metavar="F", parse=factor
+    )
+    upsample_over: str | None = setting(
+        None,
+        "Upsample within each source, whose share stays (the default), or over the corpus.",
+        group=_MIX,
+        choices=SCOPES,
+    )
+    max_epochs: float = setting(
+        4.0, "No document is taken more often than this.", group=_MIX, metavar="F", parse=factor
+    )
+    seed: int = setting(0, "Of which documents are taken, and how often.", group=_MIX, metavar="N")
+
+    seq_len: int = setting(32_768, "Tokens of a row.", group=_ROWS, metavar="N")
+    pack: str = setting(
+        "best-fit", "Cut only what is longer than a row, or concatenate and cut.", group=_ROWS, choices=PACKINGS
+    )
+    validation: float = setting(
+        0.01, "Share of each source held out to measure the loss on; 0: none.", group=_ROWS, metavar="F", parse=share
+    )
+    shard_tokens: int = setting(256_000_000, "Tokens of a file of rows.", group=_ROWS, metavar="N")
+
+    out: str = setting("runs/rows", "Folder of the rows.", group=_RUN, metavar="DIR", shapes_output=False)
+    workers: int = setting(0, "Processes that tokenize; 0: one per core.", group=_RUN, metavar="N", shapes_output=False)
+
+    def __post_init__(self) -> None:
+        problems = [] if self.source else ["no documents: give --source NAME=PATH"]
+        if self.seq_len < MIN_SEQ_LEN:
+            problems.append(f"--seq-len: a row holds at least {MIN_SEQ_LEN} tokens")
+        if self.shard_tokens < self.seq_len:
+            problems.append(f"--shard-tokens {self.shard_tokens} is less than a row of {self.seq_len}")
+        if self.long_share is not None and self.upsample_long is not None:
+            problems.append("--long-share and --upsample-long both set how much long text there is: give one")
+        if (self.quality_weight or self.min_quality) and not self.quality_field:
+            problems.append("--quality-weight and --min-quality need --quality-field")
+        if self.validation > 0.5:
+            problems.append(f"--validation {self.validation} would hold out more than half")
+        if self.max_epochs < 1:
+            problems.append("--max-epochs: at least 1, since a document is taken whole")
+        if problems:
+            raise UserError("\n".join(problems), "pretrain prepare --help")
+
+    @property
+    def folder(self) -> Path:
+        """Where the rows go."""
+        return Path(self.out)
+
+    @property
+    def long_from(self) -> int:
+        """The length in tokens from which a document is long."""
+        return self.long_tokens or self.seq_len // 4
+
+    @property
+    def processes(self) -> int:
+        """How many processes tokenize."""
+        return self.workers or os.cpu_count() or 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """What continue and scratch share. None and 0 mean: derived, and printed with the reason."""
+
+    data: tuple[str, ...] = setting(
+        (), "Rows of prepare; for --stages, one folder per length or longer rows.", group=_DATA, metavar="ROWS..."
+    )
+    seq_len: int = setting(0, "Tokens of a row; 0: as the rows are.", group=_DATA, metavar="N")
+    stages: str = setting(
+        "", "Curriculum: length, share of the tokens and RoPE of each stage.", group=_DATA, metavar="N:SHARE[:ROPE],..."
+    )
+    attend_across_documents: bool = setting(
+        False, "Let a document see those before it in its row, as in plain concatenation.", group=_DATA
+    )
+
+    steps: int = setting(0, "Optimizer steps; 0: one pass through the rows.", group=_TRAINING, metavar="N")
+    batch_tokens: int = setting(0, "Tokens of an optimizer step.", group=_TRAINING, metavar="N")
+    micro_batch: int = setting(1, "Rows that go through the model at once.", group=_TRAINING, metavar="N")
+    learning_rate: float | None = setting(None, "At its peak.", group=_TRAINING, metavar="F", parse=factor)
+    schedule: str = setting("cosine", "Of the learning rate.", group=_TRAINING, choices=SCHEDULES)
+    warmup_steps: int | None = setting(None, "To the peak.", group=_TRAINING, metavar="N", parse=size)
+    final_lr_share: float = setting(0.1, "Of the peak, at the end.", group=_TRAINING, metavar="F", parse=share)
+    weight_decay: float = setting(0.1, "Of AdamW.", group=_TRAINING, metavar="F", parse=ratio)
+    clip: float = setting(1.0, "Largest norm of the gradient; 0: any.", group=_TRAINING, metavar="F", parse=ratio)
+    dtype: str = setting("auto", "Of the computation; weights stay float32.", group=_TRAINING, choices=DTYPES)
+    gradient_checkpointing: bool = setting(False, "Compute activations again rather than keep them.", group=_TRAINING)
+    seed: int = setting(0, "Of the order of rows and of new weights.", group=_TRAINING, metavar="N")
+    skip_bad_batches: bool = setting(
+        False, "Leave out a batch whose loss is no number or a spike, instead of stopping.", group=_TRAINING
+    )
+
+    validate_every: int = setting(0, "Steps between two validations.", group=_RUN, metavar="N", shapes_output=False)
+    save_every: int = setting(0, "Steps between two checkpoints.", group=_RUN, metavar="N", shapes_output=False)
+    keep: int = setting(2, "Checkpoints kept on the way.", group=_RUN, metavar="N", shapes_output=False)
+
+    def problems(self) -> list[str]:
+        """What is wrong with the settings by themselves."""
+        problems = [] if self.data else ["no rows: give --data"]
+        if self.seq_len and self.stages:
+            problems.append("--seq-len and --stages both set the length: give one")
+        if self.micro_batch < 1:
+            problems.append("--micro-batch: at least one row")
+        return problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContinueSettings(TrainingSettings):
+    """What one run of continue is made from."""
+
+    base: str = setting("", "Folder, hub id, or an alias: llama2-7b, llama2-70b, ...", group=_MODEL, metavar="M")
+    rope: str = setting(
+        "abf:500000",
+        "Positions: abf:BASE, pi:N, ntk:N, yarn:N, xpos-abf:BASE, none.",
+        group=_MODEL,
+        metavar="ROPE",
+        parse=rope_text,
+    )
+    lora: int = setting(0, "Rank of an adapter to train instead of all weights.", group=_MODEL, metavar="R")
+    out: str = setting("runs/continued", "Folder of the checkpoint.", group=_RUN, metavar="CKPT", shapes_output=False)
+
+    def __post_init__(self) -> None:
+        problems = [*([] if self.base else ["no base model: give --base"]), *self.problems()]
+        if problems:
+            raise UserError("\n".join(problems), "pretrain continue --help")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScratchSettings(TrainingSettings):
+    """What one run of scratch is made from."""
+
+    config: str = setting("", "Configuration of the model, as its config.json.", group=_MODEL, metavar="MODEL.json")
+    rope: str = setting("none", "As of continue.", group=_MODEL, metavar="ROPE", parse=rope_text)
+    out: str = setting("runs/scratch", "Folder of the checkpoint.", group=_RUN, metavar="CKPT", shapes_output=False)
+
+    def __post_init__(self) -> None:
+        if problems := self.problems():
+            raise UserError("\n".join(problems), "pretrain scratch --help")

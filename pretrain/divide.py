@@ -1,0 +1,63 @@
+"""Tokenized documents -> those to train on, as often as the mix takes each, and those held out to measure the loss on."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pretrain.config import SOURCE, PrepareSettings
+from pretrain.fill import Ints, Pass, Texts
+from pretrain.holdout import held_out
+from pretrain.mixplan import Plan, Stock, make_plan
+from pretrain.sources import SourceSpec
+from pretrain.tokenstore import TokenStore
+from pretrain.upsample import Mix
+
+
+@dataclass(frozen=True)
+class Divided:
+    """The documents of each source on both sides."""
+
+    texts: Texts
+    stocks: Sequence[Stock]
+    plan: Plan
+    held_out: Sequence[Ints]  # document numbers, by source
+
+    def passes(self) -> Iterator[Pass]:
+        """What is trained on, pass by pass."""
+        sources = range(len(self.texts.lengths))
+        for number in range(self.plan.passes):
+            yield Pass.of([self.plan.documents_in_pass(source, number) for source in sources])
+
+    @property
+    def held_out_tokens(self) -> int:
+        """Of all sources."""
+        return sum(
+            int(lengths[numbers].sum()) for lengths, numbers in zip(self.texts.lengths, self.held_out, strict=True)
+        )
+
+
+def divide_documents(store: TokenStore, specs: Sequence[SourceSpec], settings: PrepareSettings) -> Divided:
+    """Hold out some documents of each source, and plan the mix of the others."""
+    texts = Texts.of(store)
+    stocks, held = [], []
+    for number, spec in enumerate(specs):
+        lengths = texts.lengths[number]
+        mask = held_out(lengths, store.column(number, "keys"), settings.long_from, settings.validation)
+        weights = store.column(number, "quality") if settings.quality_weight else np.ones(len(lengths), np.float32)
+        stocks.append(Stock(spec, lengths, np.where(mask, np.float32(0), weights)))
+        held.append(np.flatnonzero(mask))
+    return Divided(texts, stocks, make_plan(stocks, mix_of(settings)), held)
+
+
+def mix_of(settings: PrepareSettings) -> Mix:
+    """What the settings ask of the mix."""
+    return Mix(
+        long_tokens=settings.long_from,
+        long_share=settings.long_share,
+        upsample_long=settings.upsample_long,
+        upsample_over=settings.upsample_over or SOURCE,
+        tokens=settings.tokens,
+        max_epochs=settings.max_epochs,
+        seed=settings.seed,
+    )

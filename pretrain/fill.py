@@ -1,0 +1,115 @@
+"""Documents as often as the plan takes them -> rows, one pass after the other.
+
+A pass holds a document at most once, so two copies of it never meet in a row, and each pass has the same blend of short
+and long, so that there are short documents to fill the rows with. Memory holds the index of one pass; tokens are copied
+from the store's files to the rows' files.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from longreach.rows.packing import Packed, best_fit_decreasing, concatenate
+from longreach.rows.shards import RowWriter
+from pretrain.tokenstore import TokenStore
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Where the documents of each source lie in the token store."""
+
+    tokens: Sequence[npt.NDArray[Any]]
+    starts: Sequence[Ints]
+    lengths: Sequence[Ints]
+
+    @classmethod
+    def of(cls, store: TokenStore) -> "Texts":
+        """All documents of a store."""
+        lengths = [store.column(number, "lengths") for number in range(store.sources)]
+        starts = [np.cumsum(each) - each for each in lengths]
+        return cls([store.tokens(number) for number in range(store.sources)], starts, lengths)
+
+    def piece(self, source: int, document: int, offset: int, length: int) -> npt.NDArray[Any]:
+        """Some tokens of a document."""
+        start = int(self.starts[source][document]) + offset
+        return self.tokens[source][start : start + length]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """The documents of one pass: which source, and which document of it."""
+
+    source: Ints
+    document: Ints
+
+    @classmethod
+    def of(cls, documents: Sequence[Ints]) -> "Pass":
+        """From the document numbers of each source."""
+        sources = [np.full(len(each), number, np.int64) for number, each in enumerate(documents)]
+        return cls(np.concatenate(sources), np.concatenate(documents))
+
+
+@dataclass
+class Filled:
+    """What went into the rows."""
+
+    rows: int
+    tokens: Ints  # by source
+    cut: int = 0  # documents that stand in more than one piece
+
+    @property
+    def total(self) -> int:
+        """Tokens in the rows, padding not counted."""
+        return int(self.tokens.sum())
+
+
+def fill_rows(
+    writer: RowWriter, texts: Texts, passes: Iterator[Pass], pack: str, progress: Callable[[int], None]
+) -> Filled:
+    """Write the rows of all passes; those that the writer has already are counted, not written again."""
+    filled = Filled(0, np.zeros(len(texts.tokens), np.int64))
+    for each in passes:
+        packed, items = packed_pass(each, texts, pack, writer.seq_len)
+        filled.tokens += np.bincount(
+            items.source[packed.item], weights=packed.length, minlength=len(filled.tokens)
+        ).astype(np.int64)
+        filled.cut += int((np.bincount(packed.item, minlength=1) > 1).sum())
+        for row in range(len(packed)):
+            if filled.rows >= writer.rows:
+                _write(writer, texts, items, packed, row)
+            filled.rows += 1
+            progress(filled.rows)
+    return filled
+
+
+def packed_pass(each: Pass, texts: Texts, pack: str, seq_len: int) -> tuple[Packed, Pass]:
+    """The rows of a pass, and the pass in the order in which its documents were packed."""
+    if pack == "concat":
+        order = _shuffled(len(each.source))
+        each = Pass(each.source[order], each.document[order])
+    lengths = np.empty(len(each.source), np.int64)
+    for source, sizes in enumerate(texts.lengths):
+        mine = each.source == source
+        lengths[mine] = sizes[each.document[mine]]
+    return (concatenate if pack == "concat" else best_fit_decreasing)(lengths, seq_len), each
+
+
+def _shuffled(count: int) -> Ints:
+    """A fixed order in which neighbours of a stream are strangers: by a multiplicative hash of the place."""
+    return np.argsort(np.arange(count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15), kind="stable")
+
+
+def _write(writer: RowWriter, texts: Texts, items: Pass, packed: Packed, row: int) -> None:
+    pieces = slice(packed.rows[row], packed.rows[row + 1])
+    item, offsets, lengths = packed.item[pieces], packed.offset[pieces], packed.length[pieces]
+    sources, documents = items.source[item], items.document[item]
+    parts = [
+        texts.piece(*place)
+        for place in zip(sources.tolist(), documents.tolist(), offsets.tolist(), lengths.tolist(), strict=True)
+    ]
+    writer.append(np.concatenate(parts), lengths, sources, documents, offsets)

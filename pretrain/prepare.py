@@ -1,0 +1,272 @@
+"""The command's body: sources -> tokens -> mix -> packed rows, in a folder that a kill does not harm."""
+
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from longreach.config import written
+from longreach.errors import UserError
+from longreach.jsonl import write_json
+from longreach.progress import ProgressLine
+from longreach.rows.shards import RowWriter, token_dtype
+from longreach.run import FINISHED, RUNNING, RunFolder, versions
+from longreach.tables import print_json
+from longreach.text.fast import TokenizerMismatch
+from longreach.text.tokenize import Tokenizer, load_tokenizer
+from pretrain.config import PrepareSettings
+from pretrain.divide import Divided, divide_documents
+from pretrain.fill import Filled, Pass, fill_rows
+from pretrain.histogram import draw, histogram
+from pretrain.mixplan import offenders
+from pretrain.planview import plan_rows, print_planned, print_realised
+from pretrain.presets import apply_preset
+from pretrain.sources import SourceSpec, parse_sources, reading_of
+from pretrain.tokenized import tokenize
+from pretrain.tokenstore import DOCUMENTS, SKIPPED, TokenStore, total
+
+MANIFEST, VALIDATION, TOKENS, PICTURE = "manifest.json", "validation", ".tokens", "lengths.png"
+PACKAGES = ("longreach", "numpy", "tokenizers", "gigatoken")
+PRESETTABLE = ("long_share", "upsample_long", "long_tokens", "upsample_over")
+OF_TOKENS = ("text_field", "min_chars", "quality_field", "min_quality")  # settings that decide what is tokenized
+INDEX_BYTES = 64  # of a row's index, about
+PADDED = 0.01  # from this share on, padding is worth a word
+
+
+def prepare_rows(settings: PrepareSettings, *, dry_run: bool, as_json: bool) -> None:
+    """sources -> tokens -> mix -> packed rows."""
+    settings, specs, notes = with_preset(settings)
+    tokenizer = load_tokenizer(settings.tokenizer)
+    with RunFolder(settings.folder) as folder:
+        claimed = shaping(settings, specs, tokenizer)
+        folder.claim(claimed)
+        if folder.manifest().get("status") == FINISHED:
+            show_finished(settings.folder, as_json=as_json)
+            return
+        if not dry_run:
+            folder.write_manifest(run_manifest(RUNNING, settings, claimed, {}))
+        store = filled_store(specs, tokenizer, settings)
+        divided = divide_documents(store, specs, settings)
+        show_plan(divided, [*notes, *reading_of(specs), *special_notes(tokenizer)], as_json=as_json, only=dry_run)
+        if dry_run:
+            return
+        manifest = publish(store, divided, write_rows(divided, tokenizer, settings, specs), settings)
+        folder.write_manifest(run_manifest(FINISHED, settings, claimed, counts_of(store)))
+        shutil.rmtree(store.folder)
+    show_rows(divided, manifest, settings.folder, as_json=as_json)
+
+
+def with_preset(settings: PrepareSettings) -> tuple[PrepareSettings, tuple[SourceSpec, ...], list[str]]:
+    """Settings and sources as the preset, if there is one, makes them; and what it says of that."""
+    specs = parse_sources(settings.source)
+    if not settings.preset:
+        return settings, specs, []
+    given = {name: getattr(settings, name) for name in PRESETTABLE}
+    applied = apply_preset(settings.preset, specs, given | {"long_tokens": settings.long_tokens or None})
+    return replace(settings, **applied.settings), applied.specs, list(applied.notes)
+
+
+def shaping(settings: PrepareSettings, specs: Sequence[SourceSpec], tokenizer: Tokenizer) -> dict[str, Any]:
+    """All that decides the rows."""
+    return {
+        **written(settings, shaping_only=True),
+        "source": [_as_json(spec) for spec in specs],
+        "tokenizer_sha256": tokenizer.sha256,
+    }
+
+
+def _as_json(spec: SourceSpec) -> dict[str, Any]:
+    return {"name": spec.name, "paths": list(spec.paths), "share": spec.share, "long_share": spec.long_share}
+
+
+def filled_store(specs: Sequence[SourceSpec], tokenizer: Tokenizer, settings: PrepareSettings) -> TokenStore:
+    """The tokens of all documents: those of an earlier try, and the others."""
+    chosen = written(settings)
+    made_from = {
+        "sources": [[spec.name, *spec.paths] for spec in specs],
+        "tokenizer_sha256": tokenizer.sha256,
+        **{name: chosen[name] for name in OF_TOKENS},
+    }
+    store = TokenStore(settings.folder / TOKENS, len(specs), token_dtype(tokenizer.vocab_size), made_from)
+    if store.open():
+        sys.stderr.write("what an earlier try had tokenized was of other documents; starting anew\n")
+    try:
+        tokenize(store, specs, settings)
+    except TokenizerMismatch as why:
+        sys.stderr.write(f"{why}: tokenizing again from the start, the slow way\n")
+        store.clear()
+        tokenize(store, specs, settings, fast=False)
+    found = total(store.progress)
+    if not found.documents:
+        raise UserError(
+            f"no document could be read: {found.items} inputs were skipped",
+            f"{store.folder / SKIPPED} lists each with its place and the reason",
+        )
+    return store
+
+
+def special_notes(tokenizer: Tokenizer) -> Iterator[str]:
+    """What the tokenizer's special tokens mean for the rows."""
+    if tokenizer.eos_id is None:
+        yield f"{tokenizer.name} has no end-of-document token: documents end without a mark"
+
+
+def show_plan(divided: Divided, notes: Iterable[str], *, as_json: bool, only: bool) -> None:
+    """The table of what is planned; `only` where nothing comes after it."""
+    if as_json and only:
+        print_json({"sources": plan_rows(divided.plan), "tokens": divided.plan.tokens})
+        return
+    print_planned(divided.plan, to_stderr=as_json)
+    for note in notes:
+        sys.stderr.write(f"note: {note}\n")
+    if only:
+        sys.stderr.write("no rows were written; the tokens are kept for the run\n")
+
+
+def write_rows(
+    divided: Divided, tokenizer: Tokenizer, settings: PrepareSettings, specs: Sequence[SourceSpec]
+) -> dict[str, Any]:
+    """All rows, those held out first; returns the manifest of those trained on."""
+    rows = divided.plan.tokens // settings.seq_len + 1
+    row_bytes = settings.seq_len * token_dtype(tokenizer.vocab_size).itemsize + INDEX_BYTES
+    require_room(settings.folder, (rows + divided.held_out_tokens // settings.seq_len) * row_bytes)
+    validation: dict[str, Any] = {}
+    if divided.held_out_tokens:
+        held_out = iter([Pass.of(divided.held_out)])
+        validation = write_split(VALIDATION, held_out, divided, tokenizer, settings, specs, lambda _: None)
+        write_json(settings.folder / VALIDATION / MANIFEST, validation)
+    with ProgressLine("rows", rows) as line:
+        written_rows = write_split(
+            "", divided.passes(), divided, tokenizer, settings, specs, lambda done: line.update(done, f"{done:,} rows")
+        )
+    lost = divided.plan.tokens - written_rows["tokens"]
+    return written_rows | {
+        "lost_tokens": lost,
+        "sources": plan_rows(divided.plan),
+        "long_tokens": settings.long_from,
+        "validation": {name: validation[name] for name in ("rows", "tokens") if name in validation},
+    }
+
+
+def require_room(folder: Path, needed: int) -> None:
+    """Refuse before anything is written what the disk cannot hold."""
+    there = sum(path.stat().st_size for path in folder.glob("tokens-*.bin*"))
+    free = shutil.disk_usage(folder).free + there
+    if free < needed:
+        raise UserError(
+            f"the rows need {needed / 1e9:.2f} GB and the disk has {free / 1e9:.2f} GB free",
+            "free some space and run the same command: it goes on where it was",
+        )
+
+
+def write_split(
+    name: str,
+    passes: Iterator[Pass],
+    divided: Divided,
+    tokenizer: Tokenizer,
+    settings: PrepareSettings,
+    specs: Sequence[SourceSpec],
+    progress: Callable[[int], None],
+) -> dict[str, Any]:
+    """The rows of one side of the division, and what their manifest says."""
+    folder = settings.folder / name
+    pad = next((each for each in (tokenizer.pad_id, tokenizer.eos_id) if each is not None), 0)
+    dtype = token_dtype(tokenizer.vocab_size)
+    with RowWriter(folder, settings.seq_len, dtype, pad, settings.shard_tokens) as writer:
+        filled = fill_rows(writer, divided.texts, passes, settings.pack, progress)
+        shards = writer.finish()
+    return {
+        "format": 1,
+        "seq_len": settings.seq_len,
+        "rows": filled.rows,
+        "tokens": filled.total,
+        "tokenizer": tokenizer.name,
+        "tokenizer_sha256": tokenizer.sha256,
+        "vocab_size": tokenizer.vocab_size,
+        "dtype": dtype.name,
+        "padding_share": padding_share(filled, settings.seq_len),
+        "lost_tokens": 0,
+        "cut_documents": filled.cut,
+        "pack": settings.pack,
+        "sources": [
+            {"name": spec.name, "tokens": int(tokens)} for spec, tokens in zip(specs, filled.tokens, strict=True)
+        ],
+        "shards": shards,
+    }
+
+
+def padding_share(filled: Filled, seq_len: int) -> float:
+    """How much of the rows holds nothing."""
+    return 1 - filled.total / (filled.rows * seq_len) if filled.rows else 0.0
+
+
+def publish(store: TokenStore, divided: Divided, manifest: dict[str, Any], settings: PrepareSettings) -> dict[str, Any]:
+    """Picture, lists and, last, the manifest, which is returned: with it the rows are there."""
+    bins = histogram(divided.stocks, divided.plan)
+    draw(bins, settings.folder / PICTURE)
+    for name in (SKIPPED, DOCUMENTS):
+        shutil.copyfile(store.folder / name, settings.folder / f"{name}.partial")
+        (settings.folder / f"{name}.partial").replace(settings.folder / name)
+    manifest = manifest | {"lengths": bins.as_json()}
+    write_json(settings.folder / MANIFEST, manifest)
+    return manifest
+
+
+def counts_of(store: TokenStore) -> dict[str, Any]:
+    """What became of the inputs."""
+    counts = total(store.progress)
+    return {
+        "documents": {
+            "found": counts.items,
+            "read": counts.documents,
+            "skipped": counts.items - counts.documents,
+            "tokens": counts.tokens,
+        },
+        "inputs_sha256": [each.chain for each in store.progress],
+    }
+
+
+def run_manifest(
+    status: str, settings: PrepareSettings, claimed: dict[str, Any], counts: dict[str, Any]
+) -> dict[str, Any]:
+    """What run.json says."""
+    return {
+        "format": 1,
+        "status": status,
+        "settings": written(settings),
+        "shaping": claimed,
+        "versions": versions(*PACKAGES),
+        "counts": counts,
+    }
+
+
+def show_finished(folder: Path, *, as_json: bool) -> None:
+    """The result of an earlier run, when the same command comes again."""
+    shutil.rmtree(folder / TOKENS, ignore_errors=True)  # left by a kill in the last moment
+    if as_json:
+        print_json(orjson.loads((folder / MANIFEST).read_bytes()))
+    else:
+        sys.stderr.write(f"{folder} was finished before, with these settings: nothing to do\n")
+
+
+def show_rows(divided: Divided, manifest: dict[str, Any], folder: Path, *, as_json: bool) -> None:
+    """The table of what came out, and loudly what came out other than planned."""
+    if as_json:
+        print_json(manifest)
+    else:
+        print_realised(divided.plan)
+        sys.stdout.write(
+            f"{manifest['rows']:,} rows of {manifest['seq_len']:,} tokens, {manifest['padding_share']:.3%} padding, "
+            f"{manifest['cut_documents']:,} documents cut, {manifest['lost_tokens']:,} tokens lost -> {folder}\n"
+        )
+    for offence in offenders(divided.plan):
+        sys.stderr.write(f"warning: not as planned: {offence}\n")
+    if manifest["padding_share"] > PADDED:
+        sys.stderr.write(
+            f"warning: {manifest['padding_share']:.1%} of the rows is padding: there are too few short documents to fill "
+            "them; --pack concat leaves none\n"
+        )

@@ -1,0 +1,89 @@
+"""What is committed survives, what is not is cut away, and nothing of another corpus is gone on with."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from longreach.errors import UserError
+from pretrain.tokenstore import DOCUMENTS, SKIPPED, Batch, TokenStore
+
+MADE_FROM = {"tokenizer": "a", "sources": ["x"]}
+
+
+def store(folder: Path, made_from: dict[str, object] = MADE_FROM) -> TokenStore:
+    return TokenStore(folder, 2, np.dtype("<u2"), made_from)
+
+
+def batch(*documents: list[int], skipped: bytes = b"") -> Batch:
+    return Batch(
+        items=len(documents) + bool(skipped),
+        chain="ab",
+        tokens=np.array([token for each in documents for token in each], np.uint32),
+        lengths=np.array([len(each) for each in documents], np.int64),
+        keys=np.arange(len(documents), dtype=np.uint64),
+        quality=np.full(len(documents), 0.5, np.float32),
+        documents=b"{}\n" * len(documents),
+        skipped=skipped,
+    )
+
+
+def test_what_was_committed_is_there_and_what_was_not_is_cut_away(tmp_path: Path) -> None:
+    first = store(tmp_path)
+    assert not first.open()
+    first.append(0, batch([1, 2, 3], [4]))
+    first.commit()
+    first.append(0, batch([9, 9], skipped=b"{}\n"))
+    first.append(1, batch([8]))
+    first.close()  # as a kill would: written, not committed
+    again = store(tmp_path)
+    assert not again.open()
+    assert (again.progress[0].documents, again.progress[0].tokens, again.progress[1].items) == (2, 4, 0)
+    assert again.tokens(0).tolist() == [1, 2, 3, 4]
+    assert again.column(0, "lengths").tolist() == [3, 1]
+    assert not again.tokens(1).size
+    assert (tmp_path / SKIPPED).read_bytes() == b""
+    assert (tmp_path / DOCUMENTS).read_bytes() == b"{}\n{}\n"
+
+
+def test_the_same_bytes_however_often_it_was_cut(tmp_path: Path) -> None:
+    batches = [batch([number] * (number + 1)) for number in range(8)]
+    whole, broken = store(tmp_path / "whole"), store(tmp_path / "broken")
+    whole.open()
+    for each in batches:
+        whole.append(1, each)
+    whole.finish(1)
+    broken.open()
+    for each in batches:
+        broken.append(1, each)
+        broken.commit()
+        broken.append(1, each)
+        broken.close()
+        broken = store(tmp_path / "broken")
+        broken.open()
+    broken.finish(1)
+    names = sorted(path.name for path in (tmp_path / "whole").iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "broken").iterdir())
+    for name in names:
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes(), name
+
+
+def test_a_store_of_another_corpus_is_begun_anew_and_says_so(tmp_path: Path) -> None:
+    first = store(tmp_path)
+    first.open()
+    first.append(0, batch([1, 2]))
+    first.finish(0)
+    other = store(tmp_path, {"tokenizer": "b"})
+    assert other.open()
+    assert not other.progress[0].done
+    assert not other.tokens(0).size
+
+
+def test_a_file_that_lost_its_end_is_refused(tmp_path: Path) -> None:
+    first = store(tmp_path)
+    first.open()
+    first.append(0, batch([1, 2, 3]))
+    first.finish(0)
+    (tmp_path / "0.tokens").write_bytes(b"\1\0")
+    with pytest.raises(UserError, match="shorter"):
+        store(tmp_path).open()
