@@ -37,7 +37,8 @@ def texts(docs: str, mb: float) -> Iterator[str]:
 
 
 def _rows(docs: str) -> Iterator[str]:
-    with gzip.open(docs, "rt", encoding="utf-8") if docs.endswith(".gz") else open(docs, encoding="utf-8") as file:
+    opened = gzip.open(docs, "rt", encoding="utf-8") if docs.endswith(".gz") else Path(docs).open(encoding="utf-8")
+    with opened as file:
         yield from (json.loads(line)["text"] for line in file)
 
 

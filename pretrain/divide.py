@@ -1,4 +1,4 @@
-"""Tokenized documents -> those to train on, as often as the mix takes each, and those held out to measure the loss on."""
+"""Tokenized documents -> those to train on, as often as the mix takes each, and those held out for the loss."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -267,6 +267,6 @@ def show_rows(divided: Divided, manifest: dict[str, Any], folder: Path, *, as_js
         sys.stderr.write(f"warning: not as planned: {offence}\n")
     if manifest["padding_share"] > PADDED:
         sys.stderr.write(
-            f"warning: {manifest['padding_share']:.1%} of the rows is padding: there are too few short documents to fill "
-            "them; --pack concat leaves none\n"
+            f"warning: {manifest['padding_share']:.1%} of the rows is padding: too few short documents to fill them; "
+            "--pack concat leaves none\n"
         )

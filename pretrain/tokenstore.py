@@ -103,7 +103,7 @@ class TokenStore:
         """Add a batch to source `number`; it counts after the next commit."""
         columns = {name: np.ascontiguousarray(getattr(batch, name), kind) for name, kind in COLUMNS.items()}
         for name, values in {"tokens": np.ascontiguousarray(batch.tokens, self.dtype), **columns}.items():
-            self._file(f"{number}.{name}").write(memoryview(values).cast("B"))
+            self._file(f"{number}.{name}").write(values.data)
         for name, lines in ((DOCUMENTS, batch.documents), (SKIPPED, batch.skipped)):
             self._file(name).write(lines)
             self.sizes[name] += len(lines)

@@ -12,9 +12,10 @@ from accelerate.utils import is_peft_model
 
 from longreach.errors import UserError
 from longreach.model.batches import Batches, TrainRow
+from longreach.model.isolation import check_isolation
 from longreach.model.processes import world
 from longreach.model.rotary import check_rope
-from longreach.model.stages import Leg
+from longreach.model.stages import Leg, Stage
 
 FIRST_ROWS = 64  # of each stage are read and looked at
 STATE_BYTES = 12  # of a trained parameter in a checkpoint: itself and the two moments of AdamW, in fp32
@@ -30,7 +31,7 @@ def check_processes() -> None:
 
 
 def check_model(model: Any, leg: Leg) -> None:
-    """The model of a stage: its RoPE is in effect and its window holds the rows."""
+    """The model of a stage: its RoPE is in effect, its window holds the rows, and it keeps their documents apart."""
     check_rope(model.get_base_model() if is_peft_model(model) else model)
     config, seq_len = model.config.get_text_config(), leg.stage.batches.seq_len
     if seq_len > config.max_position_embeddings:
@@ -42,6 +43,8 @@ def check_model(model: Any, leg: Leg) -> None:
             f"{config.model_type} is a mixture of experts, which need a balancing loss that longreach does not have",
             "choose a dense model",
         )
+    if any(len(row.lengths) > 1 for _, row in _first_rows(leg.stage)):
+        check_isolation(model)
 
 
 def check_batches(legs: Sequence[Leg], vocabulary: int) -> None:
@@ -49,7 +52,7 @@ def check_batches(legs: Sequence[Leg], vocabulary: int) -> None:
     problems = []
     for leg in legs:
         batches = leg.stage.batches
-        found = [*_foreign(batches, vocabulary), *_uneven(batches)] or list(islice(_of_rows(batches, vocabulary), 3))
+        found = [*_foreign(batches, vocabulary), *_uneven(batches)] or list(islice(_of_rows(leg.stage, vocabulary), 3))
         problems += [f"stage {leg.number}: {problem}" for problem in found]
     if problems:
         raise UserError("\n".join(problems))
@@ -73,9 +76,9 @@ def _uneven(batches: Batches) -> list[str]:
     ]
 
 
-def _of_rows(batches: Batches, vocabulary: int) -> Iterator[str]:
+def _of_rows(stage: Stage, vocabulary: int) -> Iterator[str]:
     """What is wrong with the first rows. One of padding alone is odd but harmless."""
-    for item, row in islice(_first_rows(batches), FIRST_ROWS):
+    for item, row in _first_rows(stage):
         if int(row.tokens.max()) >= vocabulary:
             yield f"row {item} holds token {int(row.tokens.max())}, the model knows {vocabulary}"
         if not row.weights.any() and row.lengths.sum():
@@ -87,10 +90,9 @@ def _of_rows(batches: Batches, vocabulary: int) -> Iterator[str]:
             yield f"row {item} has a weight on padding, or on the first token of a document, which nothing precedes"
 
 
-def _first_rows(batches: Batches) -> Iterator[tuple[Any, TrainRow]]:
-    for step in range(FIRST_ROWS):
-        for item in batches.plan(step):
-            yield item, batches.row(item)
+def _first_rows(stage: Stage) -> Iterator[tuple[Any, TrainRow]]:
+    items = (item for step in range(stage.steps) for item in stage.batches.plan(step))
+    return ((item, stage.batches.row(item)) for item in islice(items, FIRST_ROWS))
 
 
 def check_room(model: Any, folder: Path) -> None:

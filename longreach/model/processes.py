@@ -3,10 +3,13 @@
 import os
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 
 import torch
 from accelerate import PartialState
 from torch import distributed
+
+PATIENCE = timedelta(hours=1)  # while the first process writes a checkpoint, the others wait
 
 
 def rank() -> int:
@@ -21,7 +24,7 @@ def world() -> int:
 
 def meet() -> None:
     """Let the processes know of each other: over NCCL between GPUs, over gloo between CPUs."""
-    PartialState(cpu=not torch.cuda.is_available())
+    PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
 
 
 def summed(numbers: Sequence[float], device: torch.device) -> list[float]:

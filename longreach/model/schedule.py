@@ -18,6 +18,10 @@ class Schedule:
     warmup_steps: int
     final_share: float
 
+    def __post_init__(self) -> None:
+        if self.shape not in SHAPES:
+            raise ValueError(f"no schedule {self.shape!r}: choose {', '.join(SHAPES)}")
+
     def share(self, step: int) -> float:
         """The peak is reached at the end of the warm-up, the final share at the last step."""
         if step <= self.warmup_steps:

@@ -145,8 +145,8 @@ class Run:
         """One stage, or what is left of it."""
         done = progress.get("step", 0)
         model = self._model(leg)
-        check_model(model, leg)
         check_batches(self.legs[leg.number - 1 :], model.config.get_text_config().vocab_size)
+        check_model(model, leg)
         check_room(model, self.checkpoints.folder)
         schedule = Schedule(
             self.settings.schedule, self.steps, self.settings.warmup_steps, self.settings.final_lr_share
@@ -189,4 +189,3 @@ class Run:
             del provenance["training"]["losses"]  # of use to a checkpoint alone
             save_model(model, self.tokenizer, self.checkpoints.folder, provenance)
             say(f"the model is in {self.checkpoints.folder}")
-        barrier()

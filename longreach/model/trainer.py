@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from accelerate.utils import is_peft_model
 from datasets import Dataset
-from peft import load_peft_weights, set_peft_model_state_dict
+from peft import get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -115,6 +115,7 @@ class LongTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no types
     ) -> torch.Tensor:
         """This micro-batch's part of the step's loss; times the processes, since their gradients are averaged."""
         summed: torch.Tensor = model(**inputs, use_cache=False).loss
+        assert num_items_in_batch is not None  # get_batch_samples gives it
         return summed * (world() / num_items_in_batch)
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
@@ -131,7 +132,7 @@ class LongTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no types
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Measure the held-out loss."""
         self._course.validate(self.model)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {})
+        self.control.should_evaluate = False
         return {}
 
     # What a checkpoint holds
@@ -216,14 +217,17 @@ def step_seed(seed: int, step: int, rank: int) -> int:
 def load_weights(model: nn.Module, folder: Path) -> None:
     """Into a model of the same shape; UserError where one is missing or left over."""
     if is_peft_model(model):
-        set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
-        return
-    files = sorted(folder.glob("model*.safetensors"))
-    state = {name: tensor for file in files for name, tensor in load_file(file).items()}
-    tied = set(getattr(model, "all_tied_weights_keys", {}))
-    missing, unread = model.load_state_dict(state, strict=False)
-    if unread or set(missing) - tied:
+        state = load_peft_weights(str(folder), device="cpu")
+        missing, unknown = set(get_peft_model_state_dict(model)) - state.keys(), set()
+        unknown.update(set_peft_model_state_dict(model, state).unexpected_keys)
+    else:
+        missing, unknown = set(model.state_dict()) - set(getattr(model, "all_tied_weights_keys", ())), set()
+        for file in sorted(folder.glob("model*.safetensors")):
+            state = load_file(file)
+            unknown.update(model.load_state_dict(state, strict=False).unexpected_keys)
+            missing -= state.keys()
+    if missing or unknown:
         raise UserError(
-            f"{folder} does not fit this model: missing {sorted(set(missing) - tied)[:3]}, unknown {unread[:3]}",
+            f"{folder} does not fit this model: missing {sorted(missing)[:3]}, unknown {sorted(unknown)[:3]}",
             "was it edited, or saved by another version of transformers?",
         )

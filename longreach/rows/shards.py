@@ -57,13 +57,8 @@ class RowWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self._shards = list(self._vouched())
         self._shard: _Shard | None = None
+        self.rows: int = sum(shard["rows"] for shard in self._shards)  # that are there: where to go on
         write_whole(folder / JOURNAL, b"".join(map(_line, self._shards)))
-
-    @property
-    def rows(self) -> int:
-        """The rows that are there: where to go on."""
-        published: int = sum(shard["rows"] for shard in self._shards)
-        return published + (self._shard.rows if self._shard else 0)
 
     def append(
         self, tokens: ArrayLike, lengths: ArrayLike, sources: ArrayLike, documents: ArrayLike, offsets: ArrayLike
@@ -77,9 +72,12 @@ class RowWriter:
             raise ValueError(f"{len(given)} tokens and pieces of {filled} for a row of {self.seq_len}")
         row = np.full(self.seq_len, self.pad_id, self._dtype)
         row[:filled] = given
+        if not np.can_cast(given.dtype, self._dtype) and not np.array_equal(row[:filled], given):
+            raise ValueError(f"a token that does not fit into {self._dtype}")
         if self._shard is None:
             self._shard = _Shard(self.folder, len(self._shards))
         self._shard.write(row.tobytes(), segments)
+        self.rows += 1
         if self._shard.rows == self._rows_of_shard:
             self._publish(self._shard)
 
@@ -99,14 +97,16 @@ class RowWriter:
         self._shard = None
 
     def _vouched(self) -> Iterator[dict[str, Any]]:
-        """The whole files that an earlier writer left; what comes after the first flaw is written again."""
+        """The files that an earlier writer left; what comes after the first flaw is written again."""
         journal = self.folder / JOURNAL
-        for line in journal.read_bytes().splitlines(keepends=True) if journal.exists() else ():
-            if not line.endswith(b"\n"):
+        for line in journal.read_bytes().splitlines() if journal.exists() else ():
+            try:
+                facts = orjson.loads(line)
+            except orjson.JSONDecodeError:  # cut off by a kill
                 return
-            facts = orjson.loads(line)
-            path = self.folder / facts["file"]
-            if not path.exists() or path.stat().st_size != facts["rows"] * self.seq_len * self._dtype.itemsize:
+            tokens = self.folder / facts["file"]
+            indexed = _has_size(_part(tokens), facts["segments"] * SEGMENT.itemsize) or _joined(self.folder).exists()
+            if not (indexed and _has_size(tokens, facts["rows"] * self.seq_len * self._dtype.itemsize)):
                 return
             yield facts
 
@@ -173,8 +173,8 @@ def _write_index(folder: Path, shards: Sequence[dict[str, Any]]) -> None:
     parts = [_part(folder / shard["file"]) for shard in shards]
     if all(part.exists() for part in parts):
         total, num_rows = (sum(shard[key] for shard in shards) for key in ("segments", "rows"))
-        _write_npy(folder / "segments.npy", SEGMENT, total, map(_read_part, parts))
         _write_npy(folder / "rows.npy", np.dtype("<i8"), num_rows + 1, _first_segments(parts))
+        _write_npy(_joined(folder), SEGMENT, total, map(_read_part, parts))
     for part in parts:
         part.unlink(missing_ok=True)
 
@@ -204,6 +204,15 @@ def _write_npy(path: Path, dtype: np.dtype[Any], length: int, chunks: Iterable[N
 def _part(tokens: Path) -> Path:
     """Where the index of a token file waits for the others."""
     return tokens.with_suffix(".segments")
+
+
+def _joined(folder: Path) -> Path:
+    """Their index in one: there only when it is whole, and rows.npy beside it."""
+    return folder / "segments.npy"
+
+
+def _has_size(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
 
 
 def _read_part(path: Path) -> Segments:

@@ -41,8 +41,9 @@ def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(docs: Path, out: Path) -> list[str]:
-    rows = ("--seq-len", "1024", "--shard-tokens", "100k", "--long-share", "0.4", "--max-epochs", "8")
-    return ["prepare", "--source", f"ref={docs}", *rows, "--workers", "1", "--out", str(out)]
+    rows = ("--seq-len", "1024", "--shard-tokens", "50k", "--long-tokens", "1000", "--upsample-long", "2")
+    code = Path(json.__file__).parent.parent / "asyncio"
+    return ["prepare", "--source", f"ref={docs}", "--source", f"code={code}", *rows, "--workers", "1", "--out", str(out)]
 
 
 def run(arguments: list[str]) -> subprocess.Popen[bytes]:
