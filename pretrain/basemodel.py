@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from longreach.errors import UserError
@@ -34,18 +33,21 @@ class BaseModel:
 
     name: str
     config: Mapping[str, Any]
-    tokenizer: Any
+    open_tokenizer: Callable[[], Any]  # UserError where the rows are of another one
     load: Callable[[Rope, int], Any]
     published: Mapping[str, Choice]  # of an alias
     usual_rate: Choice
 
 
 def base_model(settings: ContinueSettings, data: Sequence[Rows]) -> BaseModel:
-    """The model to go on with; the rows must be of its tokenizer."""
+    """The model to go on with. Weights and tokenizer are not touched before they are needed."""
     alias, weights = find_alias(settings.base), weights_of(settings.base)
-    for rows in data:
-        check_same_tokenizer(rows, weights)
     config = config_of(settings.base)
+
+    def open_tokenizer() -> Any:
+        for rows in data:
+            check_same_tokenizer(rows, weights)
+        return tokenizer_of(data[0])
 
     def load(rope: Rope, seq_len: int) -> Any:
         model, _ = load_model(weights, rope, seq_len, dtype="float32", attention=register())
@@ -54,7 +56,7 @@ def base_model(settings: ContinueSettings, data: Sequence[Rows]) -> BaseModel:
     return BaseModel(
         settings.base,
         config,
-        tokenizer_of(data[0]),
+        open_tokenizer,
         load,
         settings_for(alias.name) if alias else {},
         usual_rate(config),
@@ -74,12 +76,10 @@ def usual_rate(config: Mapping[str, Any]) -> Choice:
 
 def fresh_model(settings: ScratchSettings, data: Sequence[Rows]) -> BaseModel:
     """A new model of random weights for the rows' vocabulary."""
-    if not Path(settings.config).is_file():
-        raise UserError(
-            f"no such file: {settings.config}", "give the config.json of a model, as recipes/tiny-llama.json"
-        )
+
+    alias = find_alias(settings.config)
 
     def load(rope: Rope, seq_len: int) -> Any:
-        return new_model(settings.config, rope, seq_len, settings.seed, "float32", register())
+        return new_model(alias.hub if alias else settings.config, rope, seq_len, settings.seed, "float32", register())
 
-    return BaseModel(settings.config, config_of(settings.config), tokenizer_of(data[0]), load, {}, NEW_RATE)
+    return BaseModel(settings.config, config_of(settings.config), lambda: tokenizer_of(data[0]), load, {}, NEW_RATE)

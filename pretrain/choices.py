@@ -4,13 +4,14 @@ One dial first: a base and rows are enough. An alias brings the paper's settings
 suggests; how many tokens a step has, and how many steps there are, follows the rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from longreach.model.aliases import BATCH_TOKENS, WARMUP_STEPS, Choice
+from longreach.rows.rows import Rows
 from pretrain.basemodel import BaseModel
-from pretrain.config import TrainingSettings
+from pretrain.config import ContinueSettings, ScratchSettings, TrainingSettings
 
 Choices = dict[str, Choice]
 
@@ -42,6 +43,29 @@ def choose(settings: TrainingSettings, base: BaseModel, rows: int, seq_len: int)
     chosen["save_every"] = _spaced(settings.save_every, steps, SAVES)
     chosen["validate_every"] = _spaced(settings.validate_every, steps, VALIDATIONS)
     return chosen
+
+
+def rope_choice(settings: ContinueSettings | ScratchSettings, published: Mapping[str, Choice]) -> Choice:
+    """How positions are encoded, where a stage does not say otherwise."""
+    default = next(entry.default for entry in fields(settings) if entry.name == "rope")
+    if settings.rope != default:
+        return Choice(settings.rope, GIVEN)
+    return published.get(
+        "rope", Choice(settings.rope, "as the model is" if settings.rope == "none" else "paper, Sec. 2.1")
+    )
+
+
+def length_choice(settings: TrainingSettings, published: Mapping[str, Choice], data: Sequence[Rows]) -> Choice:
+    """Tokens of a row where there are no stages."""
+    if settings.seq_len:
+        return Choice(settings.seq_len, GIVEN)
+    longest = max(rows.seq_len for rows in data)
+    wanted = published.get("seq_len")
+    if wanted is None:
+        return Choice(longest, "as the rows are")
+    if any(rows.seq_len % wanted.value == 0 for rows in data):
+        return wanted
+    return Choice(longest, f"as the rows are; {wanted.value:,} in the {wanted.origin}")
 
 
 def _given(value: Any) -> Choice | None:

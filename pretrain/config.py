@@ -207,5 +207,6 @@ class ScratchSettings(TrainingSettings):
     out: str = setting("runs/scratch", "Folder of the checkpoint.", group=_RUN, metavar="CKPT", shapes_output=False)
 
     def __post_init__(self) -> None:
-        if problems := self.problems():
+        problems = [*([] if self.config else ["no model: give --config, as recipes/tiny-llama.json"]), *self.problems()]
+        if problems:
             raise UserError("\n".join(problems), "pretrain scratch --help")

@@ -12,7 +12,7 @@ import torch
 from longreach.config import written
 from longreach.errors import UserError
 from longreach.model.batches import Packed, PackedBatches
-from longreach.model.flops import shape_of, stage_flops
+from longreach.model.flops import paper_shape, shape_of, stage_flops
 from longreach.model.processes import rank
 from longreach.model.rope import parse_rope
 from longreach.model.settings import BFLOAT16, FLOAT32, TrainSettings
@@ -22,12 +22,13 @@ from longreach.rows.rows import Rows
 from longreach.run import FINISHED, RUNNING, RunFolder, versions
 from longreach.tables import print_json, print_table
 from pretrain.basemodel import BaseModel, base_model, fresh_model
-from pretrain.choices import Choices, choose
+from pretrain.choices import Choices, choose, length_choice, rope_choice
 from pretrain.config import ContinueSettings, ScratchSettings, TrainingSettings
 from pretrain.curriculum import StageSpec, parse_stages, rows_for, steps_of
 
 PACKAGES = ("longreach", "torch", "transformers", "trl", "peft", "accelerate")
 VALIDATION = "validation"
+BEFORE_TRAINER = ("rope", "seq_len", "batch_tokens", "steps")  # choices that the stages hold
 
 
 @dataclass(frozen=True)
@@ -99,23 +100,19 @@ def _status(report: TrainReport) -> int:
 
 def plan_course(settings: ContinueSettings | ScratchSettings, base: BaseModel, data: Sequence[Rows]) -> Course:
     """Stages, rows and settings; everything that the user may have got wrong shows here."""
-    rope = parse_rope(settings.rope)
+    opening = {"rope": rope_choice(settings, base.published), "seq_len": length_choice(settings, base.published, data)}
+    rope = parse_rope(opening["rope"].value)
+    specs: Sequence[StageSpec] = [StageSpec(opening["seq_len"].value, 1.0, rope)]
     if settings.stages:
-        specs: Sequence[StageSpec] = parse_stages(settings.stages, rope)
-    else:
-        specs = [StageSpec(*_length(settings, base, data), rope)]
+        specs = parse_stages(settings.stages, rope)
+        del opening["seq_len"]
     found = [rows_for(spec.seq_len, data) for spec in specs]
     longest = max(range(len(specs)), key=lambda place: specs[place].seq_len)
-    choices = choose(settings, base, len(found[longest][0]), specs[longest].seq_len)
+    choices = opening | choose(settings, base, len(found[longest][0]), specs[longest].seq_len)
     steps = steps_of(specs, choices["steps"].value)
     notes = [note for _, its_notes in found for note in its_notes]
     rows = [each for each, _ in found]
     return Course(specs, rows, steps, choices, [*notes, *_passes(specs, rows, steps, choices)])
-
-
-def _length(settings: TrainingSettings, base: BaseModel, data: Sequence[Rows]) -> tuple[int, float]:
-    """The only stage: as long as was asked for, else as the rows are."""
-    return settings.seq_len or max(rows.seq_len for rows in data), 1.0
 
 
 def _passes(specs: Sequence[StageSpec], data: Sequence[Rows], steps: Sequence[int], choices: Choices) -> list[str]:
@@ -148,18 +145,24 @@ def show_course(course: Course, base: BaseModel, *, as_json: bool) -> None:
         ("setting", "value", "origin"), [(name.replace("_", " "), *each) for name, each in course.choices.items()]
     )
     if flops:
-        sys.stdout.write(f"{flops['total']:.4g} FLOPs, {flops['attention'] / flops['total']:.0%} of them attention\n")
+        sys.stdout.write(
+            f"{flops['total']:.3e} FLOPs, {flops['attention'] / flops['total']:.0%} of them attention; "
+            f"{flops['paper']:.3e} as the paper counts (Sec. 4.4: a block of 12 h^2, no head)\n"
+        )
     for note in course.notes:
         sys.stderr.write(f"note: {note}\n")
 
 
 def flops_of(base: BaseModel, stages: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Of the whole course; empty for a model that is no dense decoder."""
+    lengths = [(stage["seq_len"], stage["tokens"]) for stage in stages]
     try:
-        flops = stage_flops(shape_of(base.config), [(stage["seq_len"], stage["tokens"]) for stage in stages])
+        shape = shape_of(base.config)
     except UserError:
         return {}
-    return {"total": flops.total, "attention": flops.attention}
+    flops = stage_flops(shape, lengths)
+    paper = stage_flops(paper_shape(shape.layers, shape.hidden), lengths)
+    return {"total": float(flops.total), "attention": float(flops.attention), "paper": float(paper.total)}
 
 
 def run_course(
@@ -185,7 +188,7 @@ def run_course(
     }
     return train(
         base.load,
-        base.tokenizer,
+        base.open_tokenizer(),
         stages,
         train_settings(settings, course),
         out,
@@ -197,7 +200,7 @@ def run_course(
 def train_settings(settings: TrainingSettings, course: Course) -> TrainSettings:
     """As the trainer takes them."""
     longest = max(spec.seq_len for spec in course.specs)
-    values = {name: choice.value for name, choice in course.choices.items() if name not in ("batch_tokens", "steps")}
+    values = {name: choice.value for name, choice in course.choices.items() if name not in BEFORE_TRAINER}
     dtype = settings.dtype if settings.dtype != "auto" else BFLOAT16 if torch.cuda.is_available() else FLOAT32
     return TrainSettings(
         **values,

@@ -1,11 +1,11 @@
-"""The first-sentence task on any text: documents that end by asking for their own first sentence, and their marks.
+"""The first-sentence task on any text: documents that end by asking for their own first sentence.
 
     ... text ...
     The first sentence is:
     <the first sentence again>
 
 The text is cut at any word, so that its first "sentence" is what stands before the first full stop, four to sixteen
-tokens of it: whole sentences of that size are too few to learn copying from rather than the sentences themselves. The
+tokens of it: whole sentences of that size are so few that a model learns them by heart instead of learning to copy. The
 length of a document, all of it in tokens, is log-uniform up to the row it is for. One document in ten is text alone.
 """
 
@@ -17,41 +17,24 @@ from typing import NamedTuple
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from tokenizer import SPLIT
+
 QUESTION = "\nThe first sentence is:\n"
 WORDS, TOKENS = range(3, 10), range(4, 17)  # of a first sentence
 ASKING = 0.9  # the share of documents that end in the question
 SHORTEST = 8  # tokens of a document of text alone
 SPECIAL = ["<s>", "</s>", "<pad>"]
 STOPS = (".", "!", "?")
-SPLIT = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+"
-
-
-def train_tokenizer(texts: Iterable[str], words: int) -> Tokenizer:
-    """A byte-level BPE of few words, so that a model of a million parameters has some to spare."""
-    tokenizer = Tokenizer(models.BPE(unk_token=None))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=words,
-        special_tokens=SPECIAL,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
+SAMPLE_WORDS, SAMPLE_EVERY = 80, 160  # what the tokenizer is trained on: half of the text
 
 
 class Document(NamedTuple):
-    """A text, its first sentence, and whether it is asked for."""
+    """A text, its first sentence, whether that is asked for, and the tokens of all."""
 
     text: str
     first: str
     asks: bool
+    tokens: int
 
     def __str__(self) -> str:
         return f"{self.prompt}{self.first}" if self.asks else self.text
@@ -69,11 +52,14 @@ class Source:
         self._words = [word for text in texts for word in text.split()]
         self._draw = random.Random(seed)
         distinct = list(dict.fromkeys(self._words))
-        encodings = tokenizer.encode_batch_fast([f" {word}" for word in distinct])
-        tokens = {word: len(encoding.ids) for word, encoding in zip(distinct, encodings, strict=True)}
-        self._before = list(accumulate((tokens[word] for word in self._words), initial=0))  # tokens before each word
+        inside, opening = (
+            dict(zip(distinct, map(len, tokenizer.encode_batch_fast(texts)), strict=True))
+            for texts in ([f" {word}" for word in distinct], distinct)
+        )
+        self._opening = opening  # tokens of each word where no space stands before it
+        self._before = list(accumulate((inside[word] for word in self._words), initial=0))  # tokens before each word
+        self._marks = len(tokenizer.encode(QUESTION)) + 2  # tokens of the question, of begin and of end
         self._openings = list(self._find_openings())
-        self._marks = len(tokenizer.encode(QUESTION).ids) + 2  # tokens of the question, of begin and of end
 
     def __str__(self) -> str:
         return " ".join(self._words)
@@ -83,41 +69,63 @@ class Source:
         ends = [place for place, word in enumerate(self._words, 1) if word.endswith(STOPS)]
         for before, end in pairwise([0, *ends]):
             for start in range(max(before, end - WORDS.stop + 1), end - WORDS.start + 1):
-                if self._before[end] - self._before[start] in TOKENS:
+                if self._tokens(start, end) in TOKENS:
                     yield start, end
+
+    def _tokens(self, start: int, end: int) -> int:
+        """Of these words at the begin of a line."""
+        return self._opening[self._words[start]] + self._before[end] - self._before[start + 1]
 
     def documents(self, row: int) -> Iterator[Document]:
         """Documents without end, for rows of that length."""
         while True:
-            yield self.document(self._opening(), asks=self._draw.random() < ASKING, longest=row)
+            start, end = self._draw.choice(self._openings)
+            asks = self._draw.random() < ASKING
+            shortest = self._shortest(start, end) if asks else SHORTEST
+            length = shortest * (row / shortest) ** self._draw.random()
+            yield self._cut(start, end, max(shortest, int(length)), asks=asks)
 
     def questions(self, length: int) -> Iterator[Document]:
-        """Documents without end that ask, all of that length."""
+        """Documents without end that ask, of that length or a word less."""
         while True:
-            opening = self._opening()
-            if self._shortest(opening, asks=True) <= length:
-                yield self._cut(opening, length, asks=True)
+            start, end = self._draw.choice(self._openings)
+            if self._shortest(start, end) <= length:
+                yield self._cut(start, end, length, asks=True)
 
-    def document(self, opening: tuple[int, int], *, asks: bool, longest: int) -> Document:
-        """One that begins there, of some length."""
-        shortest = self._shortest(opening, asks=asks)
-        length = shortest * (longest / shortest) ** self._draw.random()
-        return self._cut(opening, int(length), asks=asks)
+    def _shortest(self, start: int, end: int) -> int:
+        """Tokens of a document that is its first sentence, the question and the answer."""
+        return self._marks + 2 * self._tokens(start, end)
 
-    def _opening(self) -> tuple[int, int]:
-        return self._draw.choice(self._openings)
+    def _cut(self, start: int, end: int, length: int, *, asks: bool) -> Document:
+        """The document that begins there, of at most `length` tokens."""
+        marks = self._marks + self._tokens(start, end) if asks else 2
+        head = self._before[start + 1] - self._opening[self._words[start]]
+        stop = max(bisect_right(self._before, head + length - marks) - 1, start + 1)
+        text, first = (" ".join(self._words[start:place]) for place in (stop, end))
+        return Document(text, first, asks, marks + self._tokens(start, stop))
 
-    def _shortest(self, opening: tuple[int, int], *, asks: bool) -> int:
-        return self._marks + 2 * self._sentence(opening) if asks else SHORTEST
 
-    def _sentence(self, opening: tuple[int, int]) -> int:
-        """Tokens of the first sentence."""
-        start, end = opening
-        return self._before[end] - self._before[start]
+def train_tokenizer(texts: Iterable[str], words: int) -> Tokenizer:
+    """A byte-level BPE of few words, in which those of the question are whole."""
+    tokenizer = Tokenizer(models.BPE(unk_token=None))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=words,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_samples(texts), trainer)
+    return tokenizer
 
-    def _cut(self, opening: tuple[int, int], length: int, *, asks: bool) -> Document:
-        """The document that begins there and has at most so many tokens."""
-        start, end = opening
-        text = length - (self._marks + self._sentence(opening) if asks else 2)
-        stop = bisect_right(self._before, self._before[start] + text) - 1
-        return Document(" ".join(self._words[start:stop]), " ".join(self._words[start:end]), asks)
+
+def _samples(texts: Iterable[str]) -> Iterator[str]:
+    for words in map(str.split, texts):
+        for start in range(0, len(words), SAMPLE_EVERY):
+            yield " ".join(words[start : start + SAMPLE_WORDS]) + QUESTION

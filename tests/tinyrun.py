@@ -47,6 +47,7 @@ class Plan:
     gradient_checkpointing: bool = False
     dropout: float = 0.0
     ragged: bool = False  # 1, 2, 3, 1, ... rows a step, and weights that are fractions
+    dropout: float = 0.0  # of the embeddings, in training
     lora: bool = False
     dtype: str = "float32"
     threads: int = 1
@@ -132,6 +133,10 @@ def tiny_run(out: Path, plan: Plan) -> TrainReport:
 
     def load(rope: Rope, seq_len: int) -> Any:
         model = tiny_model(rope, seq_len)
+        if plan.dropout:
+            model.get_input_embeddings().register_forward_hook(
+                lambda module, given, found: torch.nn.functional.dropout(found, plan.dropout, module.training)
+            )
         return with_lora(model) if plan.lora else model
 
     held_out = {"held-out": Packed(TinyRows(9, 256, 1))}

@@ -26,12 +26,30 @@ def save_model(model: Any, tokenizer: Any, folder: Path, provenance: Mapping[str
 
     def write(into: Path) -> None:
         model.save_pretrained(into)
+        if (into / "config.json").exists():  # an adapter has none
+            _add_old_keys(into / "config.json")
         if tokenizer is not None:
             tokenizer.model_max_length = window  # vLLM reads no further than this, whatever the config says
             tokenizer.save_pretrained(into)
 
     rope = {"rope_parameters": model.config.rope_parameters, "max_position_embeddings": window}
     write_checkpoint(folder, write, {**provenance, **rope})
+
+
+def _add_old_keys(config: Path) -> None:
+    """For transformers 4 and converters of its time: where they miss these keys they take a base of 10,000, in silence.
+
+    A RoPE that differs between layer types cannot be put that way.
+    """
+    values = orjson.loads(config.read_bytes())
+    parameters = values.get("rope_parameters") or {}
+    if "rope_theta" in parameters:
+        base = "rotary_emb_base" if values["model_type"] == "gpt_neox" else "rope_theta"
+        scaling = {name: value for name, value in parameters.items() if name != "rope_theta"}
+        values[base] = parameters["rope_theta"]
+        if scaling["rope_type"] != "default":
+            values["rope_scaling"] = scaling
+        write_json(config, values)
 
 
 def write_checkpoint(folder: Path, write: Callable[[Path], None], provenance: Mapping[str, Any]) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from longreach.errors import UserError, missing_extra
-from longreach.model.checkpoint import read_provenance
+from longreach.model.checkpoint import PROVENANCE, read_provenance
 from longreach.model.load import UNREADABLE, load_model
-from longreach.model.rope import parse_rope
+from longreach.model.rope import Rope, parse_rope
 from longreach.model.rotary import check_rope
 
 try:
@@ -48,19 +48,27 @@ def trained_whole(model: Any) -> list[str]:
 
 def load_adapter(adapter: Path, base: str = "", *, dtype: str, attention: str) -> tuple[Any, Any]:
     """The adapter on its base (the one it was trained on where none is given), and the tokenizer."""
+    trained_on, rope, seq_len = _origin(adapter)
+    base = base or trained_on
+    model, tokenizer = load_model(base, rope, seq_len, dtype=dtype, attention=attention)
+    wanted, found = read_provenance(adapter)["rope_parameters"], model.config.rope_parameters
+    if found != wanted:
+        raise UserError(
+            f"{adapter} was trained with the RoPE {wanted}, {base} comes to {found}",
+            f"give the base that it was trained on: {trained_on}",
+        )
+    return _put_on(model, adapter, base), tokenizer
+
+
+def _origin(adapter: Path) -> tuple[str, Rope, int]:
+    """The base of an adapter, and how its RoPE was changed."""
     provenance = read_provenance(adapter)
     if not (adapter / "adapter_config.json").is_file():
         raise UserError(f"{adapter} is no LoRA adapter: it has no adapter_config.json")
-    base = base or provenance["base"]
-    rope, seq_len = parse_rope(provenance["rope"]), provenance["seq_len"]
-    model, tokenizer = load_model(base, rope, seq_len, dtype=dtype, attention=attention)
-    if model.config.rope_parameters != provenance["rope_parameters"]:
-        raise UserError(
-            f"{adapter} was trained with the RoPE {provenance['rope_parameters']}, "
-            f"{base} comes to {model.config.rope_parameters}",
-            f"give the base that it was trained on: {provenance['base']}",
-        )
-    return _put_on(model, adapter, base), tokenizer
+    if not provenance.keys() >= {"rope", "seq_len"}:
+        raise UserError(f"{adapter / PROVENANCE} does not say how the RoPE was changed", "was this file edited?")
+    base = str(LoraConfig.from_pretrained(str(adapter)).base_model_name_or_path)
+    return base, parse_rope(provenance["rope"]), provenance["seq_len"]
 
 
 def _put_on(model: Any, adapter: Path, base: str) -> Any:

@@ -77,11 +77,11 @@ def _uneven(batches: Batches) -> list[str]:
 
 
 def _of_rows(stage: Stage, vocabulary: int) -> Iterator[str]:
-    """What is wrong with the first rows. One of padding alone is odd but harmless."""
+    """What is wrong with the first rows. One of padding and single tokens is odd but harmless."""
     for item, row in _first_rows(stage):
         if int(row.tokens.max()) >= vocabulary:
             yield f"row {item} holds token {int(row.tokens.max())}, the model knows {vocabulary}"
-        if not row.weights.any() and row.lengths.sum():
+        if not row.weights.any() and row.lengths.max(initial=0) > 1:
             yield f"row {item} has no token to train on"
         if not (row.weights >= 0).all() or not np.isfinite(row.weights).all():
             yield f"row {item} has weights below 0, or that are no numbers"

@@ -128,8 +128,7 @@ def _yarn(plain: list[float], parameters: Mapping[str, Any], rotary_dim: int) ->
 
 def _yarn_attention(parameters: Mapping[str, Any]) -> float:
     def scale(weight: float) -> float:
-        factor = parameters["factor"]
-        return 0.1 * weight * math.log(factor) + 1.0 if factor > 1 else 1.0
+        return 0.1 * weight * math.log(parameters["factor"]) + 1.0
 
     if parameters.get("attention_factor") is not None:
         return float(parameters["attention_factor"])

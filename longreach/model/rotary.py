@@ -60,7 +60,7 @@ def _check_frequencies(rotary: Rotary, expected: Frequencies) -> None:
         raise UserError(f"{rotary.place} was never computed", CURE)
     if rotary.inverse.shape != wanted.shape:
         raise UserError(f"{rotary.place} has {rotary.inverse.numel()} frequencies, the config says {wanted.numel()}")
-    error = float(((rotary.inverse.double().cpu() - wanted) / wanted).abs().max())
+    error = float(((rotary.inverse.cpu().double() - wanted) / wanted).abs().max())
     if not error <= CLOSE:  # also where it is no number
         raise UserError(f"{rotary.place} is not the RoPE of the config: up to {error:.1%} off", CURE)
     if abs(rotary.attention - expected.attention) > CLOSE:
@@ -97,4 +97,4 @@ LAYOUTS: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (
 
 
 def _within(given: torch.Tensor, wanted: torch.Tensor, doubt: torch.Tensor) -> bool:
-    return given.shape == wanted.shape and bool(((given.double().cpu() - wanted).abs() <= doubt).all())
+    return given.shape == wanted.shape and bool(((given.cpu().double() - wanted).abs() <= doubt).all())

@@ -161,7 +161,7 @@ def _read_manifest(folder: Path) -> bytes:
     try:
         return (folder / "manifest.json").read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
-        if (folder / JOURNAL).exists():
+        if any((folder / name).exists() for name in (JOURNAL, "run.json")):
             raise UserError(
                 f"the rows in {folder} are not finished", "run their `pretrain prepare` again: it goes on where it was"
             ) from error

@@ -68,7 +68,7 @@ class RowWriter:
         segments = _segments(lengths, sources, documents, offsets)
         given = np.asarray(tokens)
         filled = int(segments["length"].sum())
-        if len(given) != filled or not 0 < filled <= self.seq_len:
+        if len(given) != filled or not 0 < filled <= self.seq_len or segments["length"].min() < 1:
             raise ValueError(f"{len(given)} tokens and pieces of {filled} for a row of {self.seq_len}")
         row = np.full(self.seq_len, self.pad_id, self._dtype)
         row[:filled] = given

@@ -14,6 +14,7 @@ It remembers every word that it meets, so it is loaded again after half a billio
 
 import unicodedata
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -71,10 +72,8 @@ class FastEncoder:
             import gigatoken
         except ModuleNotFoundError as error:
             raise Unfit("gigatoken is not installed: pip install 'longreach[prepare]'") from error
-        try:
+        with _failures("gigatoken says"):
             loaded = gigatoken.Tokenizer.from_json(self._json)
-        except (RuntimeError, ValueError) as error:
-            raise Unfit(f"gigatoken says: {str(error).splitlines()[0]}") from error
         for text in filter(self._plain, hard_cases(self._exact)):
             if not np.array_equal(_encode(loaded, text), exact_ids(self._exact, text)):
                 raise Unfit(f"gigatoken gives other ids for {_shown(text)}")
@@ -94,19 +93,34 @@ class FastEncoder:
             text = text[begin : begin + SLICE_CHARS]
             ids = _encode(self._gigatoken, text)
         self._compared += len(text)
-        if not np.array_equal(ids, exact_ids(self._exact, text)):
-            raise TokenizerMismatch(f"gigatoken and tokenizers give different ids for {_shown(text)}")
+        exact = exact_ids(self._exact, text)
+        if not np.array_equal(ids, exact):
+            raise TokenizerMismatch(f"gigatoken and tokenizers part in {self._where(text, ids, exact)}")
+
+    def _where(self, text: str, ids: Ids, exact: Ids) -> str:
+        """The text about the first difference."""
+        alike = min(len(ids), len(exact))
+        first = int(np.argmin(np.append(ids[:alike] == exact[:alike], False)))
+        offsets = self._exact.encode(text, add_special_tokens=False).offsets
+        begin = offsets[first][0] if first < len(offsets) else len(text)
+        return ascii(text[max(0, begin - 40) : begin + 40])
 
 
 def _encode(gigatoken: Any, text: str) -> Ids:
-    """The ids by gigatoken. A panic of its Rust code, which is no Exception, must not end a run of hours."""
-    try:
+    with _failures(f"gigatoken fails on {_shown(text)}"):
         ids: Ids = gigatoken.encode(text)
-    except BaseException as error:
-        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-            raise Unfit(f"gigatoken fails on {_shown(text)}: {error}") from error
-        raise
     return ids
+
+
+@contextmanager
+def _failures(what: str) -> Iterator[None]:
+    """Whatever is raised means `Unfit`: a panic of gigatoken's Rust code, which is no Exception, too."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise Unfit(f"{what}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
 
 
 def _for_gigatoken(exact: tokenizers.Tokenizer) -> tuple[bytes, bool]:
@@ -118,8 +132,8 @@ def _for_gigatoken(exact: tokenizers.Tokenizer) -> tuple[bytes, bool]:
     content = orjson.loads(exact.to_str())
     content["added_tokens"] = [token for token in content["added_tokens"] if not token["special"]]
     content["post_processor"] = None
-    if any(token["single_word"] for token in content["added_tokens"]):
-        raise Unfit("some of its added tokens are whole words, whose ends gigatoken sees elsewhere")
+    if any(token[flag] for token in content["added_tokens"] for flag in ("single_word", "lstrip", "rstrip")):
+        raise Unfit("some of its added tokens depend on what stands beside them, which gigatoken sees in its own way")
     if content["model"].get("dropout"):
         raise Unfit("it leaves out merges at random")
     wants_nfc = content["normalizer"] == {"type": "NFC"}

@@ -18,7 +18,7 @@ import tokenizers
 
 from longreach.errors import UserError
 from longreach.text.fast import FastEncoder, Ids, TokenizerMismatch, Unfit
-from longreach.text.special import CONFIG, hub_config, read_config, special_tokens
+from longreach.text.special import CONFIG, SpecialTokens, hub_config, kept_out, read_config, special_tokens
 
 SHIPPED = Path(__file__).with_name("tokenizer.json")
 SHIPPED_NAME = "longreach-8k"
@@ -34,11 +34,28 @@ class Tokenizer:
     name: str
     sha256: str
     vocab_size: int  # the largest id and one
-    bos_id: int | None
-    eos_id: int | None
-    pad_id: int | None
-    adds_bos: bool  # by itself, in front of every text: its models were trained so
-    _encoder: "Encoder"
+    special: SpecialTokens
+    encoder: "Encoder"
+
+    @property
+    def bos_id(self) -> int | None:
+        """Begins a document."""
+        return self.special.bos_id
+
+    @property
+    def eos_id(self) -> int | None:
+        """Ends a document."""
+        return self.special.eos_id
+
+    @property
+    def pad_id(self) -> int | None:
+        """Fills up a row."""
+        return self.special.pad_id
+
+    @property
+    def adds_bos(self) -> bool:
+        """Whether the tokenizer's models were trained on texts that begin with `bos_id`."""
+        return self.special.adds_bos
 
     def ids(self, text: str) -> Ids:
         """The ids of a text on its own, without special tokens."""
@@ -47,7 +64,7 @@ class Tokenizer:
     def ids_batch(self, texts: Sequence[str]) -> list[Ids]:
         """The ids of each text. `TokenizerMismatch` says that ids given before may be wrong: begin again, all that
         come after it are right."""
-        return self._encoder.ids(texts)
+        return self.encoder.ids(texts)
 
     def count(self, text: str) -> int:
         """Tokens of a text on its own."""
@@ -112,20 +129,15 @@ def load_tokenizer(name: str, *, fast: bool = True) -> Tokenizer:
     backend = _from_file(path) if local else _from_hub(name)
     backend.no_truncation()
     backend.no_padding()
-    special = special_tokens(backend, read_config(path.with_name(CONFIG)) if local else hub_config(name))
-    digest = hashlib.sha256(backend.to_str().encode()).hexdigest()
-    backend.encode_special_tokens = True
+    config = read_config(path.with_name(CONFIG)) if local else hub_config(name)
+    special = special_tokens(backend, config)
     name = name or SHIPPED_NAME
-    size = max(backend.get_vocab(with_added_tokens=True).values()) + 1
     return Tokenizer(
         name,
-        digest,
-        size,
-        special.bos_id,
-        special.eos_id,
-        special.pad_id,
-        special.adds_bos,
-        Encoder(backend, name, fast=fast),
+        sha256=hashlib.sha256(backend.to_str().encode()).hexdigest(),
+        vocab_size=max(backend.get_vocab(with_added_tokens=True).values()) + 1,
+        special=special,
+        encoder=Encoder(kept_out(backend, special), name, fast=fast),
     )
 
 

@@ -43,7 +43,18 @@ def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(docs: Path, out: Path) -> list[str]:
     rows = ("--seq-len", "1024", "--shard-tokens", "50k", "--long-tokens", "1000", "--upsample-long", "2")
     code = Path(json.__file__).parent.parent / "asyncio"
-    return ["prepare", "--source", f"ref={docs}", "--source", f"code={code}", *rows, "--workers", "1", "--out", str(out)]
+    return [
+        "prepare",
+        "--source",
+        f"ref={docs}",
+        "--source",
+        f"code={code}",
+        *rows,
+        "--workers",
+        "1",
+        "--out",
+        str(out),
+    ]
 
 
 def run(arguments: list[str]) -> subprocess.Popen[bytes]:

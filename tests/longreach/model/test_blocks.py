@@ -37,7 +37,9 @@ def test_blocks_compute_what_the_whole_matrix_does(length: int, window: int | No
     ours, whole = (f(*parts, 0.3, window, softcap) for f in (attend_in_blocks, reference))
     assert torch.allclose(ours.double(), whole, rtol=1e-5, atol=1e-5)
     out_of = torch.randn(whole.shape, generator=torch.Generator().manual_seed(3))
-    pairs = zip(torch.autograd.grad(ours, parts, out_of), torch.autograd.grad(whole, parts, out_of.double()), strict=True)
+    pairs = zip(
+        torch.autograd.grad(ours, parts, out_of), torch.autograd.grad(whole, parts, out_of.double()), strict=True
+    )
     assert all(torch.allclose(mine, theirs, rtol=1e-4, atol=1e-4) for mine, theirs in pairs)
 
 
@@ -56,7 +58,11 @@ def test_the_scores_of_a_block_stay_within_their_room(monkeypatch: pytest.Monkey
     monkeypatch.setattr(blocks, "SCORES", rows * heads * length * 32)
     sizes = []
     capped = blocks._capped
-    monkeypatch.setattr(blocks, "_capped", lambda query, key, *rest: (sizes.append(query.shape[2] * key.shape[2]), capped(query, key, *rest))[1])
+    monkeypatch.setattr(
+        blocks,
+        "_capped",
+        lambda query, key, *rest: (sizes.append(query.shape[2] * key.shape[2]), capped(query, key, *rest))[1],
+    )
     attend_in_blocks(*drawn(length), 0.3, None, 3.0)
     assert max(sizes) * rows * heads <= blocks.SCORES
 

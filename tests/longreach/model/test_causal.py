@@ -27,7 +27,13 @@ FINISHED = {  # what they do after the head
     "granite": {"logits_scaling": 4.0},
     "gemma2": {**FAMILIES["gemma2"], "final_logit_softcapping": 5.0},
     "phi": {},  # the head has a bias
-    "gpt2": {"n_positions": 64, "n_embd": 64, "n_layer": 2, "n_head": 2, **dict.fromkeys(("attn_pdrop", "resid_pdrop", "embd_pdrop"), 0.0)},
+    "gpt2": {
+        "n_positions": 64,
+        "n_embd": 64,
+        "n_layer": 2,
+        "n_head": 2,
+        **dict.fromkeys(("attn_pdrop", "resid_pdrop", "embd_pdrop"), 0.0),
+    },
 }
 
 
@@ -127,7 +133,9 @@ def test_lora_with_trained_embeddings_and_norms(first: str) -> None:
         r=4, target_modules=["q_proj", "v_proj"], modules_to_save=["embed_tokens", "lm_head", "norm", "input_layernorm"]
     )
     model = made("llama")
-    model = get_peft_model(causal_loss(model), config) if first == "loss" else causal_loss(get_peft_model(model, config))
+    model = (
+        get_peft_model(causal_loss(model), config) if first == "loss" else causal_loss(get_peft_model(model, config))
+    )
     expected = reference(model)
     expected_gradients = gradients(model, expected)
     found = model(**batch()).loss
@@ -197,7 +205,9 @@ def one_rank(folder: str, rank: int) -> dict[str, torch.Tensor]:
 def other_rank(tmp_path: Path) -> Iterator[Path]:
     """A process that is rank 1."""
     code = f"import sys; sys.path.append({str(Path(__file__).parent)!r}); import test_causal; test_causal.one_rank({str(tmp_path)!r}, 1)"
-    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
     yield tmp_path
     assert process.wait(60) == 0
 

@@ -48,7 +48,9 @@ def stand_in(query: Any, key: Any, value: Any, starts: Any, window: tuple[int, i
 def test_flash_attn_is_asked_for_documents_and_windows(
     window: int | None, softcap: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def flash_attn_varlen_func(q: Any, k: Any, v: Any, starts: Any, ends: Any, most_q: int, most_k: int, **how: Any) -> Any:
+    def flash_attn_varlen_func(
+        q: Any, k: Any, v: Any, starts: Any, ends: Any, most_q: int, most_k: int, **how: Any
+    ) -> Any:
         assert torch.equal(starts, ends) and starts.dtype == torch.int32 and (most_q, most_k) == (32, 32)
         assert how["causal"]
         return stand_in(q, k, v, starts, how["window_size"], how["softmax_scale"], how["softcap"])

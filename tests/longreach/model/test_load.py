@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForSequenceCl
 from longreach.errors import UserError
 from longreach.model import checkpoint
 from longreach.model.checkpoint import is_whole, read_provenance, save_model, write_checkpoint
-from longreach.model.load import load_model, new_model
+from longreach.model.load import load_model, new_model, read_config
 from longreach.model.rope import parse_rope
 from longreach.model.rotary import rotaries
 from tinyllama import make_tiny_llama
@@ -115,6 +115,13 @@ def test_weights_that_could_run_code(base: Path, tmp_path: Path) -> None:
     folder = broken(base, tmp_path / "m", "model.safetensors")
     torch.save(load_file(base / "model.safetensors"), folder / "pytorch_model.bin")
     refused(folder, "has no safetensors: only pytorch_model.bin, which can run code", "save_pretrained")
+
+
+def test_safetensors_of_another_kind_do_not_let_them_in(base: Path, tmp_path: Path) -> None:
+    folder = broken(base, tmp_path / "m")
+    (folder / "model.safetensors").rename(folder / "optimizer.safetensors")
+    torch.save(load_file(base / "model.safetensors"), folder / "pytorch_model.bin")
+    refused(folder, "cannot load .*/m: .*model.safetensors")
 
 
 def test_no_weights(base: Path, tmp_path: Path) -> None:
@@ -247,6 +254,21 @@ def test_a_checkpoint_is_what_transformers_writes_and_its_provenance(base: Path,
     assert torch.equal(plain(tokens(LONG)).logits, model.eval()(tokens(LONG)).logits)
     assert AutoTokenizer.from_pretrained(tmp_path / "out").model_max_length == LONG
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("rope", ["abf:500000", "pi:8", "yarn:8", "none"])
+def test_transformers_4_finds_its_keys_and_transformers_5_is_not_led_astray(
+    base: Path, tmp_path: Path, rope: str
+) -> None:
+    model, _ = load(base, rope)
+    save_model(model, None, tmp_path / "out", {})
+    written = json.loads((tmp_path / "out" / "config.json").read_text())
+    parameters = dict(model.config.rope_parameters)
+    assert written["rope_theta"] == parameters["rope_theta"] == (500_000 if rope == "abf:500000" else 10_000)
+    scaled = parameters["rope_type"] != "default"
+    assert ("rope_scaling" in written) == scaled
+    assert not scaled or parameters == written["rope_scaling"] | {"rope_theta": 10_000}
+    assert read_config(str(tmp_path / "out")).rope_parameters == parameters
 
 
 def test_a_whole_checkpoint_is_not_overwritten(base: Path, tmp_path: Path) -> None:

@@ -40,8 +40,8 @@ def trained(base: Path, rope: str = "abf:500000") -> Any:
     return model
 
 
-def saved(model: Any, base: Path, folder: Path, rope: str = "abf:500000") -> Path:
-    save_model(model, None, folder, {"run": "r", "base": str(base), "rope": rope, "seq_len": LONG})
+def saved(model: Any, folder: Path, rope: str = "abf:500000") -> Path:
+    save_model(model, None, folder, {"run": "r", "rope": rope, "seq_len": LONG})
     return folder
 
 
@@ -92,7 +92,7 @@ def test_a_merged_model_computes_what_the_adapter_does(kind: str, tmp_path: Path
     check_rope(model)
     wanted = logits(model)
     assert (wanted - logits(loaded(base))).abs().max() > 0.1
-    adapter = saved(model, base, tmp_path / "adapter")
+    adapter = saved(model, tmp_path / "adapter")
     again, _ = load_adapter(adapter, dtype="float32", attention="sdpa")
     assert torch.equal(logits(again.eval()), wanted)
     merged, tokenizer = merge(adapter, dtype="float32")
@@ -112,23 +112,23 @@ def test_tied_embeddings_stay_tied(tmp_path: Path) -> None:
         part.modules_to_save["default"].weight for part in (model.get_output_embeddings(), model.get_input_embeddings())
     )
     assert head is embedding
-    merged, _ = merge(saved(model, base, tmp_path / "adapter"), dtype="float32")
+    merged, _ = merge(saved(model, tmp_path / "adapter"), dtype="float32")
     assert torch.equal(merged.lm_head.weight, embedding)
     assert torch.equal(merged.model.embed_tokens.weight, embedding)
 
 
 def test_the_adapter_says_which_rope_it_was_trained_with(tmp_path: Path) -> None:
     base = folder_of("llama", tmp_path)
-    provenance = read_provenance(saved(add_lora(loaded(base), RANK), base, tmp_path / "adapter"))
+    provenance = read_provenance(saved(add_lora(loaded(base), RANK), tmp_path / "adapter"))
     assert provenance["rope_parameters"] == {"rope_type": "default", "rope_theta": 500_000}
-    assert (provenance["rope"], provenance["base"]) == ("abf:500000", str(base))
+    assert (provenance["rope"], provenance["max_position_embeddings"]) == ("abf:500000", LONG)
 
 
 def test_a_base_with_another_rope_is_refused(tmp_path: Path) -> None:
     """The adapter was trained on a base of 500,000 that it was not asked to change."""
     base = folder_of("llama", tmp_path)
     longer = make_tiny("llama", tmp_path / "longer", rope_parameters={"rope_type": "default", "rope_theta": 500_000.0})
-    adapter = saved(add_lora(loaded(longer, "none"), RANK), longer, tmp_path / "adapter", "none")
+    adapter = saved(add_lora(loaded(longer, "none"), RANK), tmp_path / "adapter", "none")
     load_adapter(adapter, dtype="float32", attention="sdpa")
     with pytest.raises(UserError, match=r"trained with the RoPE .*500000.*, .*llama comes to .*10000") as caught:
         load_adapter(adapter, str(base), dtype="float32", attention="sdpa")
@@ -140,7 +140,7 @@ def test_a_base_that_got_the_same_rope_elsewhere_is_taken(tmp_path: Path) -> Non
     model = trained(base)
     save_model(loaded(base), None, tmp_path / "extended", {})
     again, _ = load_adapter(
-        saved(model, base, tmp_path / "adapter"), str(tmp_path / "extended"), dtype="float32", attention="sdpa"
+        saved(model, tmp_path / "adapter"), str(tmp_path / "extended"), dtype="float32", attention="sdpa"
     )
     assert torch.equal(logits(again.eval()), logits(model))
 
@@ -150,7 +150,7 @@ def test_a_base_that_got_the_same_rope_elsewhere_is_taken(tmp_path: Path) -> Non
 )
 def test_a_base_of_another_shape_is_refused(changes: dict[str, int], tmp_path: Path) -> None:
     base = folder_of("llama", tmp_path)
-    adapter = saved(add_lora(loaded(base), RANK), base, tmp_path / "adapter")
+    adapter = saved(add_lora(loaded(base), RANK), tmp_path / "adapter")
     other = make_tiny("llama", tmp_path / "other", **changes)
     with pytest.raises(UserError, match=r"adapter does not fit .*other") as caught:
         load_adapter(adapter, str(other), dtype="float32", attention="sdpa")
@@ -162,12 +162,18 @@ def test_what_is_no_adapter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no checkpoint that longreach finished"):
         load_adapter(base, dtype="float32", attention="sdpa")
     with pytest.raises(UserError, match="is no LoRA adapter"):
-        load_adapter(saved(loaded(base), base, tmp_path / "full"), dtype="float32", attention="sdpa")
+        load_adapter(saved(loaded(base), tmp_path / "full"), dtype="float32", attention="sdpa")
+
+
+def test_an_adapter_that_does_not_say_how_its_rope_was_changed_is_refused(tmp_path: Path) -> None:
+    save_model(add_lora(loaded(folder_of("llama", tmp_path)), RANK), None, tmp_path / "adapter", {})
+    with pytest.raises(UserError, match="does not say how the RoPE was changed"):
+        load_adapter(tmp_path / "adapter", dtype="float32", attention="sdpa")
 
 
 def test_a_damaged_adapter_is_refused(tmp_path: Path) -> None:
     base = folder_of("llama", tmp_path)
-    adapter = saved(add_lora(loaded(base), RANK), base, tmp_path / "adapter")
+    adapter = saved(add_lora(loaded(base), RANK), tmp_path / "adapter")
     (adapter / "adapter_model.safetensors").write_bytes(b"\0" * 100)
     with pytest.raises(UserError, match="does not fit"):
         load_adapter(adapter, dtype="float32", attention="sdpa")
@@ -176,7 +182,7 @@ def test_a_damaged_adapter_is_refused(tmp_path: Path) -> None:
 def test_xpos_takes_an_adapter_too(tmp_path: Path) -> None:
     base = folder_of("llama", tmp_path)
     model = trained(base, "xpos-abf:500000")
-    merged, _ = merge(saved(model, base, tmp_path / "adapter", "xpos-abf:500000"), dtype="float32")
+    merged, _ = merge(saved(model, tmp_path / "adapter", "xpos-abf:500000"), dtype="float32")
     assert merged.config.model_type == "longreach_xpos_llama"
     torch.testing.assert_close(logits(merged.eval()), logits(model), rtol=1e-5, atol=1e-3)
 

@@ -30,7 +30,9 @@ def drawn(dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tenso
     """Hidden states, head and bias; logits of a few units."""
     generator = torch.Generator().manual_seed(0)
     shapes = (ROWS, LENGTH, SIZE), (WORDS, SIZE), (WORDS,)
-    hidden, head, bias = ((0.7 * torch.randn(shape, generator=generator)).to(dtype).requires_grad_() for shape in shapes)
+    hidden, head, bias = (
+        (0.7 * torch.randn(shape, generator=generator)).to(dtype).requires_grad_() for shape in shapes
+    )
     return hidden, head, bias
 
 
@@ -44,7 +46,12 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def reference(
-    hidden: torch.Tensor, head: torch.Tensor, tokens: torch.Tensor, bias: Any = None, softcap: Any = None, scale: float = 1
+    hidden: torch.Tensor,
+    head: torch.Tensor,
+    tokens: torch.Tensor,
+    bias: Any = None,
+    softcap: Any = None,
+    scale: float = 1,
 ) -> torch.Tensor:
     """Cross entropies [B, T] in fp64, by all logits."""
     logits = hidden.double() @ head.double().T
@@ -71,7 +78,9 @@ def test_loss_and_gradients_are_those_of_all_logits_in_fp64(name: str, dtype: to
     assert ours.dtype == torch.float32 and ours.shape == ()
     assert error(ours, exact) < 1e-6
     scaling = torch.tensor(0.37)
-    pairs = zip(torch.autograd.grad(ours, given, scaling), torch.autograd.grad(exact, given, scaling.double()), strict=True)
+    pairs = zip(
+        torch.autograd.grad(ours, given, scaling), torch.autograd.grad(exact, given, scaling.double()), strict=True
+    )
     for (mine, theirs), of in zip(pairs, given, strict=True):
         assert mine.dtype == of.dtype
         assert error(mine, theirs) < (2e-6 if dtype == torch.float32 else 5e-3)
@@ -172,7 +181,9 @@ def test_logits_are_never_held_for_all_positions(monkeypatch: pytest.MonkeyPatch
     tokens, weights = batch()
     seen = []
     found = module._exponentiate_
-    monkeypatch.setattr(module, "_exponentiate_", lambda logits, targets: (seen.append(len(logits)), found(logits, targets))[1])
+    monkeypatch.setattr(
+        module, "_exponentiate_", lambda logits, targets: (seen.append(len(logits)), found(logits, targets))[1]
+    )
     weighted_loss(hidden, head, tokens, weights)
     assert max(seen) == 70 and sum(seen) == int((weights != 0).sum())
 

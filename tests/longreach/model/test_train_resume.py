@@ -55,7 +55,9 @@ def test_a_curriculum_is_one_run(whole: Path) -> None:
     assert [line["step"] for line in validated] == [0, 3, 4, 6, 7]
     assert set(validated[0]["validation"]["held-out"]["by_length"]) == {"64", "128"}
     assert read_provenance(whole)["rope"] == "abf:50000"
-    assert orjson.loads((whole / "config.json").read_bytes())["rope_parameters"]["rope_theta"] == 50_000
+    config = orjson.loads((whole / "config.json").read_bytes())
+    assert config["rope_parameters"]["rope_theta"] == 50_000
+    assert (config["pad_token_id"], config["use_cache"]) == (None, True)  # the base's, not the tokenizer's or trainer's
     state = torch.load(whole / "checkpoint-7" / "optimizer.pt", weights_only=True)["state"]
     assert {int(each["step"]) for each in state.values()} == {7}
 
@@ -67,8 +69,8 @@ def test_a_finished_run_is_left_alone(whole: Path, capsys: pytest.CaptureFixture
     assert "finished already" in capsys.readouterr().err
 
 
-def test_adapters_go_on_too(tmp_path: Path) -> None:
-    plan = Plan(steps="3@64", lora=True, save_every=1)
+def test_adapters_go_on_too_and_random_numbers(tmp_path: Path) -> None:
+    plan = Plan(steps="3@64", lora=True, dropout=0.1, save_every=1)
     tiny_run(tmp_path / "whole", plan)
     train_through(tmp_path / "killed", ["step:2", "step:2"], plan)
     assert recorded(tmp_path / "killed") == recorded(tmp_path / "whole")

@@ -216,6 +216,20 @@ def test_a_rope_that_is_not_in_effect(tmp_path: Path) -> None:
         run(Packed(TinyRows(20, 64, 0)), tmp_path, load)
 
 
+@pytest.mark.parametrize("across", [False, True])
+def test_documents_are_proven_to_stand_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, across: bool) -> None:
+    def leaks(model: Any) -> None:
+        raise UserError("they see each other")
+
+    monkeypatch.setattr("longreach.model.preflight.check_isolation", leaks)
+    rows = Packed(TinyRows(20, 64, 0), attend_across_documents=across)
+    if across:
+        run(rows, tmp_path)
+        return
+    with pytest.raises(UserError, match="they see each other"):
+        run(rows, tmp_path)
+
+
 def test_processes_that_cannot_share_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("longreach.model.preflight.world", lambda: 3)
     with pytest.raises(UserError, match="8 rows of 64 tokens, which 3 processes cannot share evenly: 1, 2, 4 could"):
