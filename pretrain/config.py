@@ -149,7 +149,13 @@ class TrainingSettings:
 
     steps: int = setting(0, "Optimizer steps; 0: one pass through the rows.", group=_TRAINING, metavar="N")
     batch_tokens: int = setting(0, "Tokens of an optimizer step.", group=_TRAINING, metavar="N")
-    micro_batch: int = setting(1, "Rows that go through the model at once.", group=_TRAINING, metavar="N")
+    micro_batch: int = setting(
+        0,
+        "Rows that go through the model at once; 0: as many as hold 8,192 tokens.",
+        group=_TRAINING,
+        metavar="N",
+        shapes_output=False,
+    )
     learning_rate: float | None = setting(None, "At its peak.", group=_TRAINING, metavar="F", parse=factor)
     schedule: str = setting("cosine", "Of the learning rate.", group=_TRAINING, choices=SCHEDULES)
     warmup_steps: int | None = setting(None, "To the peak.", group=_TRAINING, metavar="N", parse=size)
@@ -157,10 +163,15 @@ class TrainingSettings:
     weight_decay: float = setting(0.1, "Of AdamW.", group=_TRAINING, metavar="F", parse=ratio)
     clip: float = setting(1.0, "Largest norm of the gradient; 0: any.", group=_TRAINING, metavar="F", parse=ratio)
     dtype: str = setting("auto", "Of the computation; weights stay float32.", group=_TRAINING, choices=DTYPES)
-    gradient_checkpointing: bool = setting(False, "Compute activations again rather than keep them.", group=_TRAINING)
+    gradient_checkpointing: bool = setting(
+        False, "Compute activations again rather than keep them.", group=_TRAINING, shapes_output=False
+    )
     seed: int = setting(0, "Of the order of rows and of new weights.", group=_TRAINING, metavar="N")
     skip_bad_batches: bool = setting(
-        False, "Leave out a batch whose loss is no number or a spike, instead of stopping.", group=_TRAINING
+        False,
+        "Leave out a batch whose loss is no number or a spike, instead of stopping.",
+        group=_TRAINING,
+        shapes_output=False,
     )
 
     validate_every: int = setting(0, "Steps between two validations.", group=_RUN, metavar="N", shapes_output=False)
@@ -172,8 +183,6 @@ class TrainingSettings:
         problems = [] if self.data else ["no rows: give --data"]
         if self.seq_len and self.stages:
             problems.append("--seq-len and --stages both set the length: give one")
-        if self.micro_batch < 1:
-            problems.append("--micro-batch: at least one row")
         return problems
 
 

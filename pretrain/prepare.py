@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,14 @@ from longreach.jsonl import write_json
 from longreach.progress import ProgressLine
 from longreach.rows.shards import RowWriter, token_dtype
 from longreach.run import FINISHED, RUNNING, RunFolder, versions
-from longreach.tables import print_json
 from longreach.text.fast import TokenizerMismatch
 from longreach.text.tokenize import Tokenizer, load_tokenizer
 from pretrain.config import PrepareSettings
 from pretrain.divide import Divided, divide_documents
 from pretrain.fill import Filled, Pass, fill_rows
 from pretrain.histogram import draw, histogram
-from pretrain.mixplan import offenders
-from pretrain.planview import plan_rows, print_planned, print_realised
+from pretrain.planview import plan_rows
+from pretrain.prepareview import show_finished, show_plan, show_rows
 from pretrain.presets import apply_preset
 from pretrain.sources import SourceSpec, parse_sources, reading_of
 from pretrain.tokenized import tokenize
@@ -34,7 +33,6 @@ PACKAGES = ("longreach", "numpy", "tokenizers", "gigatoken")
 PRESETTABLE = ("long_share", "upsample_long", "long_tokens", "upsample_over")
 OF_TOKENS = ("text_field", "min_chars", "quality_field", "min_quality")  # settings that decide what is tokenized
 INDEX_BYTES = 64  # of a row's index, about
-PADDED = 0.01  # from this share on, padding is worth a word
 
 
 def prepare_rows(settings: PrepareSettings, *, dry_run: bool, as_json: bool) -> None:
@@ -45,7 +43,9 @@ def prepare_rows(settings: PrepareSettings, *, dry_run: bool, as_json: bool) -> 
         claimed = shaping(settings, specs, tokenizer)
         folder.claim(claimed)
         if folder.manifest().get("status") == FINISHED:
-            show_finished(settings.folder, as_json=as_json)
+            shutil.rmtree(settings.folder / TOKENS, ignore_errors=True)  # left by a kill in the last moment
+            manifest = orjson.loads((settings.folder / MANIFEST).read_bytes())
+            show_finished(manifest, settings.folder, as_json=as_json)
             return
         if not dry_run:
             folder.write_manifest(run_manifest(RUNNING, settings, claimed, {}))
@@ -113,18 +113,6 @@ def special_notes(tokenizer: Tokenizer) -> Iterator[str]:
     """What the tokenizer's special tokens mean for the rows."""
     if tokenizer.eos_id is None:
         yield f"{tokenizer.name} has no end-of-document token: documents end without a mark"
-
-
-def show_plan(divided: Divided, notes: Iterable[str], *, as_json: bool, only: bool) -> None:
-    """The table of what is planned; `only` where nothing comes after it."""
-    if as_json and only:
-        print_json({"sources": plan_rows(divided.plan), "tokens": divided.plan.tokens})
-        return
-    print_planned(divided.plan, to_stderr=as_json)
-    for note in notes:
-        sys.stderr.write(f"note: {note}\n")
-    if only:
-        sys.stderr.write("no rows were written; the tokens are kept for the run\n")
 
 
 def write_rows(
@@ -242,31 +230,3 @@ def run_manifest(
         "versions": versions(*PACKAGES),
         "counts": counts,
     }
-
-
-def show_finished(folder: Path, *, as_json: bool) -> None:
-    """The result of an earlier run, when the same command comes again."""
-    shutil.rmtree(folder / TOKENS, ignore_errors=True)  # left by a kill in the last moment
-    if as_json:
-        print_json(orjson.loads((folder / MANIFEST).read_bytes()))
-    else:
-        sys.stderr.write(f"{folder} was finished before, with these settings: nothing to do\n")
-
-
-def show_rows(divided: Divided, manifest: dict[str, Any], folder: Path, *, as_json: bool) -> None:
-    """The table of what came out, and loudly what came out other than planned."""
-    if as_json:
-        print_json(manifest)
-    else:
-        print_realised(divided.plan)
-        sys.stdout.write(
-            f"{manifest['rows']:,} rows of {manifest['seq_len']:,} tokens, {manifest['padding_share']:.3%} padding, "
-            f"{manifest['cut_documents']:,} documents cut, {manifest['lost_tokens']:,} tokens lost -> {folder}\n"
-        )
-    for offence in offenders(divided.plan):
-        sys.stderr.write(f"warning: not as planned: {offence}\n")
-    if manifest["padding_share"] > PADDED:
-        sys.stderr.write(
-            f"warning: {manifest['padding_share']:.1%} of the rows is padding: too few short documents to fill them; "
-            "--pack concat leaves none\n"
-        )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from first_sentence import SPECIAL, TOKENS, Document
 
@@ -22,6 +23,9 @@ class Score(NamedTuple):
 
 def retrieval(folder: Path, questions: Sequence[Sequence[Document]]) -> list[Score]:
     """The score of a checkpoint on each list of questions."""
+    torch.set_num_threads(1)  # more are slower for so small a model
+    disable_progress_bar()
+    set_verbosity_error()  # to ask past the trained length is the purpose
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     return [score(answers(model, tokenizer, each), [document.first for document in each]) for each in questions]

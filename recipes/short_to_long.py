@@ -201,7 +201,7 @@ def pretrain(command: str, options: Sequence[str], folder: Path, threads: int) -
     words = [sys.executable, "-m", "pretrain", command, *options, f"--out={folder}", "--json"]
     log = folder.with_suffix(".log")
     with log.open("ab") as file:
-        env = {**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+        env = {"OMP_NUM_THREADS": str(threads), **os.environ, "HF_HUB_OFFLINE": "1"}
         if subprocess.run(words, stdout=file, stderr=file, env=env, check=False).returncode:
             sys.exit(f"{' '.join(words)}\nfailed; {log} says why")
 
