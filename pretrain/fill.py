@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from longreach.rows.packing import Packed, best_fit_decreasing, concatenate
 from longreach.rows.shards import RowWriter
-from pretrain.tokenstore import TokenStore
+from pretrain.tokenstore import TokenFile, TokenStore
 
 Ints = npt.NDArray[np.int64]
 
@@ -23,7 +23,7 @@ Ints = npt.NDArray[np.int64]
 class Texts:
     """Where the documents of each source lie in the token store."""
 
-    tokens: Sequence[npt.NDArray[Any]]
+    tokens: Sequence[TokenFile]
     starts: Sequence[Ints]
     lengths: Sequence[Ints]
 
@@ -37,7 +37,7 @@ class Texts:
     def piece(self, source: int, document: int, offset: int, length: int) -> npt.NDArray[Any]:
         """Some tokens of a document."""
         start = int(self.starts[source][document]) + offset
-        return self.tokens[source][start : start + length]
+        return self.tokens[source].read(start, length)
 
 
 @dataclass(frozen=True)

@@ -152,15 +152,28 @@ class TokenStore:
 
     def column(self, number: int, name: str) -> npt.NDArray[Any]:
         """One value for each document of a source, mapped from the disk."""
-        return self._map(f"{number}.{name}", COLUMNS[name])
+        path = self.folder / f"{number}.{name}"
+        return np.memmap(path, COLUMNS[name], "r") if path.stat().st_size else np.empty(0, COLUMNS[name])
 
-    def tokens(self, number: int) -> npt.NDArray[Any]:
-        """All tokens of a source, mapped from the disk."""
-        return self._map(f"{number}.tokens", self.dtype)
+    def tokens(self, number: int) -> "TokenFile":
+        """The tokens of a source."""
+        return TokenFile(self.folder / f"{number}.tokens", self.dtype)
 
-    def _map(self, name: str, kind: np.dtype[Any]) -> npt.NDArray[Any]:
-        path = self.folder / name
-        return np.memmap(path, kind, "r") if path.stat().st_size else np.empty(0, kind)
+
+class TokenFile:
+    """Tokens on the disk, read where they are asked for: mapped pages would count as memory."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._dtype = dtype
+
+    def __len__(self) -> int:
+        return os.fstat(self._file.fileno()).st_size // self._dtype.itemsize
+
+    def read(self, start: int, length: int) -> npt.NDArray[Any]:
+        """`length` tokens from token `start` on."""
+        size = self._dtype.itemsize
+        return np.frombuffer(os.pread(self._file.fileno(), length * size, start * size), self._dtype)
 
 
 def total(progress: Sequence[Progress]) -> Progress:

@@ -1,5 +1,6 @@
 """A corpus becomes packed rows: every token once a copy, the mix as planned, the same bytes however it was worked."""
 
+import gzip
 import hashlib
 import itertools
 import json
@@ -162,6 +163,28 @@ def test_quality_is_a_filter_and_a_weight(docs: Path, tmp_path: Path) -> None:
     epochs = [taken[quality == each].sum() / lengths[quality == each].sum() for each in range(5)]
     assert epochs[0] == 0
     assert epochs[4] > 2 * epochs[1] > 0
+
+
+def test_bad_input_is_listed_and_stops_nothing(docs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    good = docs.read_bytes().splitlines(keepends=True)
+    bad = b'{"text": "cut off\n{"body": "no text"}\n{"text": 7}\n{"text": "\xff\xfe bad"}\n{"text": ""}\n'
+    (folder / "mixed.jsonl").write_bytes(b"".join([*good[:20], bad, *good[20:]]))
+    (folder / "cut.jsonl.gz").write_bytes(gzip.compress(b"".join(good[:30]))[:-200])
+    (folder / "page.pdf").write_bytes(b"%PDF-1.4 nothing more")
+    (folder / "picture.xyz").write_bytes(b"\0\1\2")
+    manifest = made(tmp_path / "out", "--source", f"all={folder}", "--seq-len", "512", "--validation", "0")
+    skipped = [json.loads(line) for line in (tmp_path / "out/skipped.jsonl").read_text().splitlines()]
+    reasons = Counter(each["reason"] for each in skipped)
+    assert reasons["broken json"] and reasons["bad utf-8"] and reasons["no text field"] and reasons["empty"]
+    assert reasons["truncated gz"] == reasons["broken pdf"] == reasons["unknown format"] == 1
+    assert all(each["source"] == "all" and each["path"] for each in skipped)
+    run = json.loads((tmp_path / "out/run.json").read_text())["counts"]["documents"]
+    assert run["found"] == run["read"] + run["skipped"]
+    assert run["skipped"] == len(skipped)
+    assert run["read"] >= len(good)
+    assert manifest["lost_tokens"] == 0
 
 
 CASES: tuple[tuple[tuple[str, ...], str], ...] = (

@@ -39,9 +39,10 @@ def test_what_was_committed_is_there_and_what_was_not_is_cut_away(tmp_path: Path
     again = store(tmp_path)
     assert not again.open()
     assert (again.progress[0].documents, again.progress[0].tokens, again.progress[1].items) == (2, 4, 0)
-    assert again.tokens(0).tolist() == [1, 2, 3, 4]
+    assert again.tokens(0).read(0, 9).tolist() == [1, 2, 3, 4]
+    assert again.tokens(0).read(1, 2).tolist() == [2, 3]
     assert again.column(0, "lengths").tolist() == [3, 1]
-    assert not again.tokens(1).size
+    assert not len(again.tokens(1))
     assert (tmp_path / SKIPPED).read_bytes() == b""
     assert (tmp_path / DOCUMENTS).read_bytes() == b"{}\n{}\n"
 
@@ -76,7 +77,7 @@ def test_a_store_of_another_corpus_is_begun_anew_and_says_so(tmp_path: Path) -> 
     other = store(tmp_path, {"tokenizer": "b"})
     assert other.open()
     assert not other.progress[0].done
-    assert not other.tokens(0).size
+    assert not len(other.tokens(0))
 
 
 def test_a_file_that_lost_its_end_is_refused(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_generation_is_that_of_stock(family: str, padding: int, cache: str | Non
 @pytest.mark.parametrize("family", ["llama", "mistral", "gemma2"])
 def test_rows_padded_by_a_mask_are_those_of_stock(family: str, made: Made) -> None:
     tokens, mask = words(2), torch.ones(2, LENGTH, dtype=torch.long)
-    mask[0, 100:] = 0
+    mask[0, 100:] = mask[1, :9] = 0
     out_of = torch.randn(2, LENGTH, VOCABULARY) * mask[..., None]
     models = made(family), made(family, PLAIN.get(family, "sdpa"))
     ours, stock = (model(input_ids=tokens, attention_mask=mask).logits for model in models)
@@ -177,7 +177,8 @@ def test_a_layer_that_hands_on_no_window_gets_that_of_its_mask() -> None:
         num_experts_per_tok=1,
         use_sliding_window=True,
         sliding_window=LOCAL_WINDOW,
-        max_window_layers=0,
+        layer_types=["sliding_attention", "sliding_attention"],
+        initializer_range=0.3,
     )
     logits = []
     for name in (register(), "sdpa"):
@@ -187,7 +188,7 @@ def test_a_layer_that_hands_on_no_window_gets_that_of_its_mask() -> None:
     assert close(*logits)
 
 
-def test_what_looks_ahead_keeps_its_mask() -> None:
+def test_what_sees_more_or_less_than_the_past_keeps_its_mask() -> None:
     config = tiny_config("llama")
     config._attn_implementation = register()
     seen = torch.zeros(1, 8, 64)
@@ -196,8 +197,14 @@ def test_what_looks_ahead_keeps_its_mask() -> None:
     mask = create_causal_mask(config, seen, block_sequence_ids=image, **common)
     assert mask[0, 0, 2].tolist() == [True] * 5 + [False] * 3
     assert create_causal_mask(config, seen, **common).shape == (0, 0, 0, 0)
-    wide = create_causal_mask(config, seen, or_mask_function=lambda b, h, q, k: q < 4, **common)
-    assert wide[0, 0, 0].all()
+    narrow = create_causal_mask(config, seen, and_mask_function=lambda b, h, q, k: k % 2 == q % 2, **common)
+    assert narrow[0, 0, 3].tolist() == [False, True] * 2 + [False] * 4
+
+
+def test_room_at_the_end_of_a_static_cache_is_not_read() -> None:
+    query, key, value = (torch.randn(2, heads, LENGTH, 16) for heads in (4, 2, 2))
+    longer = (torch.nn.functional.pad(x, (0, 0, 0, 20), value=7.0) for x in (key, value))
+    assert torch.equal(attend(query, *longer, None, restarting()), attend(query, key, value, None, restarting()))
 
 
 def test_encoders_see_both_ways() -> None:

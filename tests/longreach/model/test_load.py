@@ -290,7 +290,7 @@ def test_other_files_of_a_run_stay(base: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("used", [False, True], ids=["new folder", "folder of a run"])
-@pytest.mark.parametrize("moment", range(6))
+@pytest.mark.parametrize("moment", range(10))
 def test_a_kill_at_any_moment_leaves_no_half_checkpoint(tmp_path: Path, moment: int, used: bool) -> None:
     """The writer dies before the given file operation; whatever is there then is whole or not said to be."""
     folder = tmp_path / "out"

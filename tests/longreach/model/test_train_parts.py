@@ -21,13 +21,15 @@ from longreach.model.batches import (
     step_batch,
 )
 from longreach.model.guard import ENOUGH, WINDOW, Guard
-from longreach.model.meter import clock, short
+from longreach.model.meter import Meter, clock, short, step_line
 from longreach.model.metrics import Metrics, lines_up_to
+from longreach.model.rope import Rope
+from longreach.model.rotation import Checkpoints
 from longreach.model.schedule import Schedule
 from longreach.model.trainer import step_seed
 from longreach.model.validate import by_length
 from longreach.rows.rows import Row
-from tinyrun import TinyRows
+from tinyrun import TinyRows, tiny_model
 
 
 def test_the_learning_rate_rises_peaks_and_falls() -> None:
@@ -165,6 +167,33 @@ def test_going_on_cuts_what_is_past_the_checkpoint(tmp_path: Path) -> None:
     assert [line for line in path.read_text().splitlines() if '"step":4' in line] == ['{"step":4,"loss":2.5}']
     assert len(path.read_text().splitlines()) == 4
     assert list(lines_up_to(path, 0)) == []
+
+
+def test_rotation_counts_whole_checkpoints_alone(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for name in ("checkpoint-8", "checkpoint-x", "checkpoint-9.removing", ".checkpoint-9.partial"):
+        (tmp_path / name).mkdir()
+    for step in (2, 4, 10):
+        checkpoints.write(step, lambda folder: None, {})
+    assert checkpoints.steps() == [4, 10]
+    assert checkpoints.clean() == [".checkpoint-9.partial", "checkpoint-8", "checkpoint-9.removing"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-4", "checkpoint-x"]
+
+
+def test_the_step_line_is_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("longreach.model.meter.peak_flops", lambda device: 1e12)
+    meter = Meter(tiny_model(Rope("none"), 64), torch.device("cpu"))
+    assert meter.flops([64]) == 64 * (6 * (2 * 36_864 + 300 * 64) + 12 * 2 * 64 * 64)
+    numbers = {"loss": 2.5, "gradient_norm": 0.1, "learning_rate": 1e-5, "tokens": 1e6}
+    lines = [{"step": step, **numbers, "time": meter.step(512.0, flops)} for step, flops in ((7, 0.0), (1000, 3e6))]
+    shown = [step_line(line, 1000, 60.0) for line in lines]
+    assert shown[0].startswith("step    7/1000 |     1M tokens | loss   2.5000 | norm    0.100 | lr 1.00e-05 | ")
+    assert [place for place, mark in enumerate(shown[0]) if mark == "|"] == [
+        place for place, mark in enumerate(shown[1]) if mark == "|"
+    ]
+    assert "mfu      - |" in shown[0]
+    assert "%" in shown[1]
+    assert step_line({**lines[0], "skipped": "why"}, 1000, 60.0).endswith("ETA 0:01:00 | SKIPPED: why")
 
 
 def test_figures_are_short() -> None:

@@ -55,9 +55,10 @@ def test_a_curriculum_is_one_run(whole: Path) -> None:
     assert [line["step"] for line in validated] == [0, 3, 4, 6, 7]
     assert set(validated[0]["validation"]["held-out"]["by_length"]) == {"64", "128"}
     assert read_provenance(whole)["rope"] == "abf:50000"
-    config = orjson.loads((whole / "config.json").read_bytes())
-    assert config["rope_parameters"]["rope_theta"] == 50_000
-    assert (config["pad_token_id"], config["use_cache"]) == (None, True)  # the base's, not the tokenizer's or trainer's
+    for folder in (whole, whole / "checkpoint-7"):
+        config = orjson.loads((folder / "config.json").read_bytes())
+        assert config["rope_parameters"]["rope_theta"] == 50_000
+        assert (config["pad_token_id"], config["use_cache"]) == (None, True)  # the base's, not the trainer's
     state = torch.load(whole / "checkpoint-7" / "optimizer.pt", weights_only=True)["state"]
     assert {int(each["step"]) for each in state.values()} == {7}
 

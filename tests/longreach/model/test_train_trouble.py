@@ -135,6 +135,7 @@ def test_a_signal_saves_and_leaves(
         report = tiny_run(tmp_path / "stopped", replace(EACH, save_every=0))
     assert (report.steps, report.stopped_by) == (2, number)
     assert "saved after step 2 of 4: the same command goes on from there" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "stopped").glob("checkpoint-*")] == ["checkpoint-2"]
     assert not (tmp_path / "stopped" / "config.json").exists()
     assert tiny_run(tmp_path / "stopped", replace(EACH, save_every=0)).stopped_by == 0
     assert recorded(tmp_path / "stopped") == recorded(tmp_path / "whole")

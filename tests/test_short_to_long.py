@@ -1,0 +1,122 @@
+"""recipes/short_to_long.py works from text to picture; what it finds is for docs/experiments.md."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer
+
+from pretrain.cli import main
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+@pytest.fixture
+def recipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The script as a module; its neighbours are found as they are when it is run."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(RECIPES))
+    import short_to_long
+
+    yield short_to_long
+    for name in set(sys.modules) - before:
+        if getattr(sys.modules[name], "__file__", None) and Path(str(sys.modules[name].__file__)).parent == RECIPES:
+            del sys.modules[name]  # names such as `tokenizer` are nobody else's business
+
+
+class OneAfterTheOther:
+    """In place of the threads that wait for processes: here the commands run in this process."""
+
+    def __init__(self, workers: int) -> None:
+        self.map = map
+
+    def __enter__(self) -> "OneAfterTheOther":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+def in_this_process(command: str, options: list[str], folder: Path, threads: int) -> None:
+    """Without the seconds that seven processes take to load torch."""
+    try:
+        main([command, *options, f"--out={folder}", "--json"], standalone_mode=False)
+    except SystemExit as ended:
+        assert not ended.code, (command, options)
+
+
+def test_from_text_to_picture(
+    recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(recipe, "pretrain", in_this_process)
+    monkeypatch.setattr(recipe, "ThreadPoolExecutor", OneAfterTheOther)
+    recipe.main([], tmp_path, 0, recipe.QUICK)
+
+    result = json.loads((tmp_path / "result.json").read_text())
+    for measure, lengths in (("loss", ["64", "128", "256", "512"]), ("rouge_l", [str(n) for n in recipe.LENGTHS])):
+        assert list(result[measure]) == ["base", "none", "PI", "ABF"]
+        assert all(list(row) == lengths for row in result[measure].values())
+    assert len({row["512"] for row in result["loss"].values()}) == 4  # no arm is another, none is the base
+    assert "first sentence" not in capsys.readouterr().err
+    assert (tmp_path / "result.png").read_bytes().startswith(b"\x89PNG")
+
+    rope = {arm: json.loads((tmp_path / arm / "config.json").read_text())["rope_parameters"] for arm in recipe.ARMS}
+    assert rope["ABF"]["rope_theta"] == 50 * rope["none"]["rope_theta"]
+    assert rope["PI"]["factor"] == 8
+
+
+def test_documents(recipe: Any) -> None:
+    from first_sentence import QUESTION, TOKENS, Source, train_tokenizer
+
+    text = "One two three four. Five, six and seven: eight! Nine ten? " * 40
+    tokenizer: Tokenizer = train_tokenizer([text], 300)
+    source = Source([text], tokenizer, 0)
+    documents = source.documents(64)
+    asking = plain = 0
+    for document in (next(documents) for _ in range(500)):
+        tokens = len(tokenizer.encode(str(document), add_special_tokens=False)) + 2
+        assert document.tokens == tokens <= 64
+        assert f"{document.text} ".startswith(f"{document.first} ") or not document.asks
+        assert document.first in text
+        assert document.first[-1] in ".!?"
+        assert not any(mark in document.first[:-1] for mark in ".!?")
+        assert len(tokenizer.encode(document.first, add_special_tokens=False)) in TOKENS
+        if document.asks:
+            asking += 1
+            assert str(document) == document.text + QUESTION + document.first
+        else:
+            plain += 1
+            assert str(document) == document.text
+    assert 0.05 < plain / (asking + plain) < 0.16
+    questions = source.questions(48)
+    assert all(44 <= next(questions).tokens <= 48 for _ in range(50))
+
+
+def test_held_out_text_is_not_trained_on(recipe: Any, tmp_path: Path) -> None:
+    texts = [f"Page {page} says that it is number {page}. It ends with {page} here. " * 30 for page in range(40)]
+    texts[10] = texts[11]  # a copy of what is trained on
+    questions = recipe.write_documents(texts, tmp_path, 0, recipe.QUICK)
+    trained = "".join((tmp_path / f"documents-{row}.jsonl").read_text() for row in (64, 512))
+    held_out = [json.loads(line)["text"] for line in (tmp_path / "held-out-512.jsonl").read_text().splitlines()]
+    assert held_out
+    for opening in [" ".join(text.split()[:8]) for text in held_out] + [each.first for row in questions for each in row]:
+        assert opening not in trained
+
+
+def test_a_command_that_fails_says_where_to_look(recipe: Any, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="rows.log says why"):
+        recipe.pretrain("prepare", ["--no-such-option"], tmp_path / "rows", 1)
+    assert "--no-such-option" in (tmp_path / "rows.log").read_text()
+
+
+def test_rouge_l(recipe: Any) -> None:
+    from retrieval import rouge_l, score
+
+    assert rouge_l("a b c d".split(), "a b c d".split()) == 1
+    assert rouge_l("x a y c".split(), "a b c d".split()) == 0.5  # a, c
+    assert rouge_l([], ["a"]) == 0
+    assert score(["a b", "x"], ["a b", "y"]) == (0.5, 0.5)
