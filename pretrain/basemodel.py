@@ -77,9 +77,9 @@ def usual_rate(config: Mapping[str, Any]) -> Choice:
 def fresh_model(settings: ScratchSettings, data: Sequence[Rows]) -> BaseModel:
     """A new model of random weights for the rows' vocabulary."""
 
-    alias = find_alias(settings.config)
+    config = config_of(settings.config)
 
     def load(rope: Rope, seq_len: int) -> Any:
-        return new_model(alias.hub if alias else settings.config, rope, seq_len, settings.seed, "float32", register())
+        return new_model(settings.config, rope, seq_len, settings.seed, "float32", register(), settings=config)
 
-    return BaseModel(settings.config, config_of(settings.config), lambda: tokenizer_of(data[0]), load, {}, NEW_RATE)
+    return BaseModel(settings.config, config, lambda: tokenizer_of(data[0]), load, {}, NEW_RATE)

@@ -15,21 +15,23 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
+from tokenizer import SPLIT
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from tokenizer import SPLIT
+from longreach.errors import UserError
 
 QUESTION = "\nThe first sentence is:\n"
 WORDS, TOKENS = range(3, 10), range(4, 17)  # of a first sentence
 ASKING = 0.9  # the share of documents that end in the question
 SHORTEST = 8  # tokens of a document of text alone
+FEWEST = 100  # first sentences of a source, so that drawing them comes to an end
 SPECIAL = ["<s>", "</s>", "<pad>"]
 STOPS = (".", "!", "?")
 SAMPLE_WORDS, SAMPLE_EVERY = 80, 160  # what the tokenizer is trained on: half of the text
 
 
 class Document(NamedTuple):
-    """A text, its first sentence, whether that is asked for, and the tokens of all."""
+    """A text, its first sentence, whether that is asked for, and the tokens of all, or one more."""
 
     text: str
     first: str
@@ -46,9 +48,9 @@ class Document(NamedTuple):
 
 
 class Source:
-    """Text to cut documents from. Words are what whitespace parts, and no token reaches over it: lengths add up."""
+    """Text to cut documents from. Words are what whitespace parts, and no token reaches from one to the next."""
 
-    def __init__(self, texts: Iterable[str], tokenizer: Tokenizer, seed: int) -> None:
+    def __init__(self, texts: Iterable[str], tokenizer: Tokenizer, seed: int, unlike: "Source | None" = None) -> None:
         self._words = [word for text in texts for word in text.split()]
         self._draw = random.Random(seed)
         distinct = list(dict.fromkeys(self._words))
@@ -59,10 +61,20 @@ class Source:
         self._opening = opening  # tokens of each word where no space stands before it
         self._before = list(accumulate((inside[word] for word in self._words), initial=0))  # tokens before each word
         self._marks = len(tokenizer.encode(QUESTION)) + 2  # tokens of the question, of begin and of end
-        self._openings = list(self._find_openings())
+        known = unlike.first_sentences() if unlike else frozenset()
+        self._openings = [opening for opening in self._find_openings() if self._text(*opening) not in known]
+        if len(self._openings) < FEWEST:
+            raise UserError(
+                f"{len(self._words):,} words of text have {len(self._openings)} first sentences: at least {FEWEST} are needed",
+                "give more documents: every tenth is held out to measure on, and what it shares with others is left out",
+            )
 
-    def __str__(self) -> str:
-        return " ".join(self._words)
+    def first_sentences(self) -> frozenset[str]:
+        """All those that a document may begin with."""
+        return frozenset(self._text(*opening) for opening in self._openings)
+
+    def _text(self, start: int, end: int) -> str:
+        return " ".join(self._words[start:end])
 
     def _find_openings(self) -> Iterator[tuple[int, int]]:
         """Every place where a text may begin, and where its first sentence ends."""
@@ -89,7 +101,7 @@ class Source:
         """Documents without end that ask, of that length or a word less."""
         while True:
             start, end = self._draw.choice(self._openings)
-            if self._shortest(start, end) <= length:
+            if self._shortest(start, end) <= length <= self._tokens(start, len(self._words)):
                 yield self._cut(start, end, length, asks=True)
 
     def _shortest(self, start: int, end: int) -> int:
@@ -101,8 +113,7 @@ class Source:
         marks = self._marks + self._tokens(start, end) if asks else 2
         head = self._before[start + 1] - self._opening[self._words[start]]
         stop = max(bisect_right(self._before, head + length - marks) - 1, start + 1)
-        text, first = (" ".join(self._words[start:place]) for place in (stop, end))
-        return Document(text, first, asks, marks + self._tokens(start, stop))
+        return Document(self._text(start, stop), self._text(start, end), asks, marks + self._tokens(start, stop))
 
 
 def train_tokenizer(texts: Iterable[str], words: int) -> Tokenizer:

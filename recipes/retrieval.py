@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from first_sentence import SPECIAL, TOKENS, Document
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
-
-from first_sentence import SPECIAL, TOKENS, Document
 
 BATCH = 50
 

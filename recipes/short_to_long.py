@@ -30,23 +30,28 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 import demo_corpus
+import orjson
 from first_sentence import SPECIAL, Document, Source, train_tokenizer
+from short_to_long_picture import draw
+
+from longreach.errors import UserError
 from longreach.jsonl import LineWriter, write_json
 from longreach.run import RunFolder
 from longreach.tables import print_table
 from longreach.text import document
 from longreach.text.corpus import Corpus
-from short_to_long_picture import draw
 
 MODEL = Path(__file__).with_name("short-to-long.json")
 CONFIG: dict[str, Any] = json.loads(MODEL.read_text(encoding="utf-8"))
 SHORT = CONFIG["max_position_embeddings"]
 LONG = 8 * SHORT
 ABF_FACTOR = 50  # the paper's 500,000 for 10,000
-ARMS = {"none": "none", "PI": f"pi:{LONG // SHORT}", "ABF": f"abf:{ABF_FACTOR * CONFIG['rope_parameters']['rope_theta']}"}
+ARMS = {
+    "none": "none",
+    "PI": f"pi:{LONG // SHORT}",
+    "ABF": f"abf:{ABF_FACTOR * CONFIG['rope_parameters']['rope_theta']}",
+}
 HELD_OUT_EVERY = 10  # documents
 LENGTHS = (SHORT // 2, SHORT, 3 * SHORT // 2, 2 * SHORT, 4 * SHORT, 6 * SHORT, LONG)  # of the questions' documents
 
@@ -148,16 +153,12 @@ def write_documents(texts: Sequence[str], out: Path, seed: int, size: Size) -> l
     names = dict(zip(("bos_token", "eos_token", "pad_token"), SPECIAL, strict=True))
     write_json(out / "tokenizer" / "tokenizer_config.json", {**names, "add_bos_token": True})
 
-    source, held_out = Source(seen, tokenizer, seed), Source(texts[::HELD_OUT_EVERY], tokenizer, seed)
-    known = str(source)
-
-    def new(documents: Iterable[Document]) -> Iterator[Document]:
-        return (each for each in documents if each.first not in known)
-
+    source = Source(seen, tokenizer, seed)
+    held_out = Source(texts[::HELD_OUT_EVERY], tokenizer, seed, unlike=source)
     for row, tokens in ((SHORT, size.base.tokens), (LONG, size.arms.tokens)):
         write(out / f"documents-{row}.jsonl", source.documents(row), tokens)
-        write(out / f"held-out-{row}.jsonl", new(held_out.documents(row)), size.held_out)
-    return [list(islice(new(held_out.questions(length)), size.questions)) for length in LENGTHS]
+        write(out / f"held-out-{row}.jsonl", held_out.documents(row), size.held_out)
+    return [list(islice(held_out.questions(length), size.questions)) for length in LENGTHS]
 
 
 def write(path: Path, documents: Iterable[Document], tokens: int) -> None:
@@ -215,7 +216,7 @@ def cores() -> int:
 
 
 def losses(out: Path) -> dict[str, dict[str, float]]:
-    """The loss on held-out text by how much stands before a token. The base's is that of the first arm before step 1."""
+    """The loss on held-out text by how much stands before a token; the base's is that of an arm before its step 1."""
     first, last = {}, {}
     for arm in ARMS:
         lines = [orjson.loads(line) for line in (out / arm / "metrics.jsonl").read_bytes().splitlines()]
@@ -231,7 +232,9 @@ def ask(out: Path, questions: Sequence[Sequence[Document]]) -> dict[str, dict[st
     found = {model: retrieval(out / model, questions) for model in ("base", *ARMS)}
     return {
         measure: {
-            model: {str(length): round(getattr(score, measure), 4) for length, score in zip(LENGTHS, scores, strict=True)}
+            model: {
+                str(length): round(getattr(score, measure), 4) for length, score in zip(LENGTHS, scores, strict=True)
+            }
             for model, scores in found.items()
         }
         for measure in ("rouge_l", "exact")
@@ -249,7 +252,8 @@ def show(result: Mapping[str, Any]) -> None:
     for measure, sign in (("loss", -1), ("rouge_l", 1)):
         none, abf = result[measure]["none"], result[measure]["ABF"]
         behind = [length for length in none if int(length) > SHORT and sign * (abf[length] - none[length]) <= 0]
-        print(f"{measure}: ABF is {'behind none at ' + ', '.join(behind) if behind else f'better at every length past {SHORT}'}")
+        verdict = f"not better at {', '.join(behind)}" if behind else f"better at every length past {SHORT}"
+        print(f"{measure}: ABF against none is {verdict}")
 
 
 if __name__ == "__main__":
@@ -259,4 +263,7 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="a few steps, to see that it works")
     given = parser.parse_args()
-    main(given.docs, given.out, given.seed, QUICK if given.quick else FULL)
+    try:
+        main(given.docs, given.out, given.seed, QUICK if given.quick else FULL)
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -5,6 +5,7 @@ and every one must be there: transformers fills a gap with noise and goes on. Co
 """
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +54,23 @@ def load_model(base: str, rope: Rope, seq_len: int, *, dtype: str, attention: st
     return model, _tokenizer(base)
 
 
-def new_model(config_json: str, rope: Rope, seq_len: int, seed: int, dtype: str, attention: str = "sdpa") -> Any:
-    """A model of random weights from a config.json; equal arguments give equal weights."""
-    config = with_rope_said(read_config(config_json), rope, seq_len)
+def new_model(
+    name: str,
+    rope: Rope,
+    seq_len: int,
+    seed: int,
+    dtype: str,
+    attention: str = "sdpa",
+    settings: Mapping[str, Any] | None = None,
+) -> Any:
+    """A model of random weights from a config.json, or from what one says; equal arguments give equal weights."""
+    config = with_rope_said(AutoConfig.for_model(**settings) if settings else read_config(name), rope, seq_len)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
             model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention)
         except ValueError as error:
-            raise unloadable(config_json, error) from error
+            raise unloadable(name, error) from error
     check_rope(model)
     return model
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
-from transformers.masking_utils import create_causal_mask
+from transformers.masking_utils import causal_mask_function, create_causal_mask
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from longreach.errors import UserError
@@ -199,6 +199,13 @@ def test_what_sees_more_or_less_than_the_past_keeps_its_mask() -> None:
     assert create_causal_mask(config, seen, **common).shape == (0, 0, 0, 0)
     narrow = create_causal_mask(config, seen, and_mask_function=lambda b, h, q, k: k % 2 == q % 2, **common)
     assert narrow[0, 0, 3].tolist() == [False, True] * 2 + [False] * 4
+
+
+def test_rows_that_continue_a_cache_are_not_whole() -> None:
+    asked = {"mask_function": causal_mask_function, "use_vmap": False, "device": "cpu", "config": tiny_config("llama")}
+    assert module.mask(2, 8, 8, 0, 0, **asked).shape == (0, 0, 0, 0)
+    assert module.mask(2, 8, 8, 4, 4, allow_is_causal_skip=False, **asked).shape == (2, 1, 8, 8)
+    assert module.mask(2, 8, 12, 4, 0, **asked).shape == (2, 1, 8, 12)
 
 
 def test_room_at_the_end_of_a_static_cache_is_not_read() -> None:

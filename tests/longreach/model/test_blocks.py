@@ -43,14 +43,15 @@ def test_blocks_compute_what_the_whole_matrix_does(length: int, window: int | No
     assert all(torch.allclose(mine, theirs, rtol=1e-4, atol=1e-4) for mine, theirs in pairs)
 
 
-def test_gradients_of_half_precision_are_added_up_in_fp32() -> None:
-    parts = drawn(3 * STEP, torch.bfloat16)
+def test_gradients_of_half_precision_are_added_up_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "STEP", 16)  # each key is read by 32 blocks
+    parts = drawn(768, torch.bfloat16)
     exact = [part.detach().double().requires_grad_() for part in parts]
-    out_of = torch.randn(2, 4, 3 * STEP, 8, generator=torch.Generator().manual_seed(3)).bfloat16()
-    ours = torch.autograd.grad(attend_in_blocks(*parts, 0.3, 2 * STEP, None), parts, out_of)
-    whole = torch.autograd.grad(reference(*exact, 0.3, 2 * STEP, None), exact, out_of.double())
+    out_of = torch.randn(2, 4, 768, 8, generator=torch.Generator().manual_seed(3)).bfloat16()
+    ours = torch.autograd.grad(attend_in_blocks(*parts, 0.3, 512, None), parts, out_of)
+    whole = torch.autograd.grad(reference(*exact, 0.3, 512, None), exact, out_of.double())
     for mine, theirs in zip(ours, whole, strict=True):
-        assert (mine - theirs).norm() < 8e-3 * theirs.norm()
+        assert (mine - theirs).norm() < 6e-3 * theirs.norm()
 
 
 def test_the_scores_of_a_block_stay_within_their_room(monkeypatch: pytest.MonkeyPatch) -> None:

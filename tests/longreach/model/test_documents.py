@@ -24,10 +24,10 @@ def test_positions_are_read_once_and_again_when_they_changed() -> None:
     positions = torch.arange(6)[None].clone()
     first = documents_of(positions, 1)
     assert documents_of(positions, 1) is first
-    assert documents_of(positions, 2).lengths == [6, 6]
     positions[0, 3:] -= 3  # the same tensor, filled with the next batch
     assert documents_of(positions, 1).lengths == [3, 3]
-    assert documents_of(positions.clone(), 1).lengths == [3, 3]
+    assert documents_of(positions, 2).lengths == [3, 3, 3, 3]
+    assert documents_of(torch.arange(6)[None], 2).lengths == [6, 6]
 
 
 def test_positions_without_a_version_are_read_each_time() -> None:

@@ -12,7 +12,11 @@ from longreach.rows.packing import Packed, best_fit_decreasing, concatenate
 Packing = Callable[[list[int], int], Packed]
 both = pytest.mark.parametrize("pack", [best_fit_decreasing, concatenate])
 row_lengths = st.integers(1, 40)
-documents = st.lists(st.one_of(st.integers(0, 40), st.integers(0, 130)), max_size=60)
+sizes = st.one_of(st.integers(0, 40), st.integers(0, 130))
+documents = st.one_of(  # of all lengths, and of few
+    st.lists(sizes, max_size=60),
+    st.lists(sizes, min_size=1, max_size=4).flatmap(lambda few: st.lists(st.sampled_from(few), max_size=60)),
+)
 
 
 def pieces(packed: Packed) -> list[list[tuple[int, int, int]]]:

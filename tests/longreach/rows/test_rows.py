@@ -233,6 +233,14 @@ def test_a_folder_that_is_not_whole_is_refused(folder: Path, harm: Callable[[Pat
     assert raised.value.hint
 
 
+def test_files_that_are_not_equally_long_are_refused(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert len({shard["rows"] for shard in manifest["shards"]}) == 2
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"shards": manifest["shards"][::-1]}))
+    with pytest.raises(UserError, match="is not what longreach writes"):
+        Rows(folder)
+
+
 def test_an_index_with_code_in_it_is_not_run(folder: Path) -> None:
     np.save(folder / "rows.npy", np.array([{"a": 1}] * 7, object), allow_pickle=True)
     with pytest.raises(UserError, match=r"damaged: rows\.npy"):
