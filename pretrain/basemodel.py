@@ -17,9 +17,10 @@ from longreach.model.aliases import (
 from longreach.model.attention import register
 from longreach.model.configjson import config_of
 from longreach.model.flops import parameters, shape_of
-from longreach.model.load import load_model, new_model
+from longreach.model.load import load_model, new_config, new_model, read_config
 from longreach.model.lora import add_lora
 from longreach.model.rope import Rope
+from longreach.model.ropeconfig import with_rope
 from longreach.model.vocabulary import check_same_tokenizer, tokenizer_of
 from longreach.rows.rows import Rows
 from pretrain.config import ContinueSettings, ScratchSettings
@@ -35,6 +36,7 @@ class BaseModel:
     config: Mapping[str, Any]
     open_tokenizer: Callable[[], Any]  # UserError where the rows are of another one
     load: Callable[[Rope, int], Any]
+    check: Callable[[Rope, int], Any]  # UserError where its positions cannot be encoded so; loads no weights
     published: Mapping[str, Choice]  # of an alias
     usual_rate: Choice
 
@@ -58,6 +60,7 @@ def base_model(settings: ContinueSettings, data: Sequence[Rows]) -> BaseModel:
         config,
         open_tokenizer,
         load,
+        lambda rope, seq_len: with_rope(read_config(weights), rope, seq_len),
         settings_for(alias.name) if alias else {},
         usual_rate(config),
     )
@@ -82,4 +85,7 @@ def fresh_model(settings: ScratchSettings, data: Sequence[Rows]) -> BaseModel:
     def load(rope: Rope, seq_len: int) -> Any:
         return new_model(settings.config, rope, seq_len, settings.seed, "float32", register(), settings=config)
 
-    return BaseModel(settings.config, config, lambda: tokenizer_of(data[0]), load, {}, NEW_RATE)
+    def check(rope: Rope, seq_len: int) -> Any:
+        return with_rope(new_config(config), rope, seq_len)
+
+    return BaseModel(settings.config, config, lambda: tokenizer_of(data[0]), load, check, {}, NEW_RATE)

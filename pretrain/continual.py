@@ -80,12 +80,14 @@ def run_course(
     stages = [
         Stage(
             PackedBatches(
-                Packed(rows, attend_across_documents=across), choices["batch_tokens"].value, choices["seed"].value
+                Packed(rows, attend_across_documents=across),
+                choices["batch_tokens"].value,
+                choices["seed"].value + place,  # stages on the same rows see them in another order
             ),
             spec.rope,
             steps,
         )
-        for spec, rows, steps in zip(course.specs, course.rows, course.steps, strict=True)
+        for place, (spec, rows, steps) in enumerate(zip(course.specs, course.rows, course.steps, strict=True))
     ]
     names = [rows.folder.name for rows in data]
     held_out = {
@@ -95,6 +97,8 @@ def run_course(
         for name, rows in zip(names, data, strict=True)
         if (rows.folder / VALIDATION).is_dir()
     }
+    for spec in course.specs:
+        base.check(spec.rope, spec.seq_len)  # those of later stages would else be met after days
     return train(
         base.load,
         base.open_tokenizer(),

@@ -65,8 +65,8 @@ class Source:
         self._openings = [opening for opening in self._find_openings() if self._text(*opening) not in known]
         if len(self._openings) < FEWEST:
             raise UserError(
-                f"{len(self._words):,} words of text have {len(self._openings)} first sentences: at least {FEWEST} are needed",
-                "give more documents: every tenth is held out to measure on, and what it shares with others is left out",
+                f"{len(self._words):,} words of text have {len(self._openings)} first sentences: {FEWEST} are needed",
+                "give more documents: every tenth is held out, and what it shares with the others is left out of it",
             )
 
     def first_sentences(self) -> frozenset[str]:

@@ -5,7 +5,8 @@ python tests/killed_training.py OUT POINT... [NAME=VALUE...]
     metrics:N   in the middle of its N-th line of metrics.jsonl            rename:N  right before it takes its name
     rotate:N    while the checkpoint that it replaces is being removed     final:1   while the finished model is written
 
-Each try is a fork of one process that has everything imported, so ten kills take seconds.
+A try that finds something half written removes it first: for rotate:N, that counts too. Each try is a fork of one
+process that has everything imported, so ten kills take seconds.
 """
 
 import multiprocessing

@@ -19,7 +19,7 @@ from transformers.masking_utils import sdpa_mask
 from longreach.errors import UserError
 from longreach.model.blocks import attend_capped, attend_in_blocks
 from longreach.model.documents import Documents, documents_of
-from longreach.model.kernels import attend_on_gpu
+from longreach.model.kernels import attend_on_gpu, say
 
 NAME = "longreach"
 
@@ -97,7 +97,7 @@ def attention(
             module, query, key, value, attention_mask, 0.0, scaling, is_causal, position_ids=position_ids, **kwargs
         )
         return stock
-    if position_ids is None:
+    if position_ids is None or position_ids.ndim != 2:
         raise UserError(f"{type(module).__name__} does not tell its attention where documents begin (position_ids)")
     documents = documents_of(position_ids, query.shape[0])
     key, value = key[:, :, :length], value[:, :, :length]  # a static cache is longer than what it holds
@@ -124,6 +124,7 @@ def _attend_on_cpu(
     softcap: float | None,
 ) -> torch.Tensor:
     """One causal kernel call a document, or one for all rows where each is a single document."""
+    say("sdpa, one after the other")
     if documents.one_each:
         return _attend_causally(query, key, value, scale, window, softcap).transpose(1, 2).contiguous()
     # split, not slices: the gradient of each slice would be as long as the batch

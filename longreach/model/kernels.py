@@ -21,7 +21,8 @@ from longreach.model.documents import Documents
 
 log = logging.getLogger(__name__)
 
-FLASH, VARLEN, FLEX = "flash-attn", "torch's variable-length attention", "flex attention"
+FLASH = "flash-attn"
+VARLEN, FLEX = "torch's variable-length attention instead of flash-attn", "flex attention instead of flash-attn"
 HALF = torch.float16, torch.bfloat16
 
 
@@ -39,9 +40,9 @@ def attend_on_gpu(
         half = torch.get_autocast_dtype("cuda")
         query, key, value = query.to(half), key.to(half), value.to(half)
     kernel = choose(query.dtype, query.shape[-1], softcap is not None)
-    _say(kernel)
+    say(kernel)
     if kernel == FLEX:
-        return flex(query, key, value, documents, scale, window, softcap, torch.compile(flex_attention))
+        return flex(query, key, value, documents, scale, window, softcap, _compiled_flex())
     size = value.shape[-1]
     value = pad(value, (0, query.shape[-1] - size))  # multi-head latent attention has smaller values
     query, key, value = (x.transpose(1, 2).flatten(0, 1) for x in (query, key, value))
@@ -50,6 +51,7 @@ def attend_on_gpu(
     return attended.unflatten(0, (documents.rows, documents.length))[..., :size]
 
 
+@functools.cache
 def choose(dtype: torch.dtype, head_size: int, capped: bool) -> str:
     """The fastest kernel that is installed and computes this."""
     if dtype not in HALF or head_size > 256 or torch.cuda.get_device_capability() < (8, 0):
@@ -59,7 +61,6 @@ def choose(dtype: torch.dtype, head_size: int, capped: bool) -> str:
     return FLEX if capped or not _has_varlen() else VARLEN
 
 
-@functools.cache
 def _has_varlen() -> bool:
     """Whether this torch has the kernel in the form that also takes windows and grouped heads."""
     if not importlib.util.find_spec("torch.nn.attention.varlen"):
@@ -69,8 +70,14 @@ def _has_varlen() -> bool:
 
 
 @functools.cache
-def _say(kernel: str) -> None:
+def say(kernel: str) -> None:
+    """Log once by what documents are kept apart."""
     log.info("documents are kept apart by %s", kernel)
+
+
+@functools.cache
+def _compiled_flex() -> Any:
+    return torch.compile(flex_attention)
 
 
 def flash(

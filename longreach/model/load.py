@@ -64,7 +64,7 @@ def new_model(
     settings: Mapping[str, Any] | None = None,
 ) -> Any:
     """A model of random weights from a config.json, or from what one says; equal arguments give equal weights."""
-    config = with_rope_said(AutoConfig.for_model(**settings) if settings else read_config(name), rope, seq_len)
+    config = with_rope_said(new_config(settings) if settings else read_config(name), rope, seq_len)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -89,6 +89,14 @@ def read_config(model: str) -> Any:
         return AutoConfig.from_pretrained(model, trust_remote_code=False)
     except UNREADABLE as error:
         raise unloadable(model, error) from error
+
+
+def new_config(settings: Mapping[str, Any]) -> Any:
+    """The config that a config.json says."""
+    try:
+        return AutoConfig.for_model(**settings)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"these are no settings of a model: {error}", "a config.json has a model_type") from error
 
 
 def unloadable(model: str, error: Exception) -> UserError:

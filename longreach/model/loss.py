@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 LOGITS = 2**25  # of one chunk: 128 MB in fp32
-LOGITS_ON_GPU = 2**27  # larger products keep it busy
+LOGITS_ON_GPU = 2**26  # larger products keep it busy
 TILE = 4096  # words of the head converted to fp32 at a time
 
 
@@ -146,29 +146,28 @@ def _scan(
     learning = any(gradient is not None for gradient in gradients)
     dtype = _working_dtype(hidden, head)
     each = torch.empty_like(weights)
-    with torch.autocast(hidden.device.type, enabled=False):
-        for span, logits in _chunks(len(index), head):
-            rows = hidden[index[span]].to(dtype)
-            for words, part in _tiles(head, dtype):
-                _add_product_(logits[:, words], rows, part.T, keep=False)
-            if bias is not None:
-                logits.add_(bias)
-            slope = finish.apply_(logits, slope=learning)
-            each[span], total = _exponentiate_(logits, targets[span])
-            if not learning:
-                continue
-            _differentiate_(logits, total, targets[span], weights[span], finish.scale, slope)
-            of_rows = torch.zeros_like(rows, dtype=torch.float32)
-            for words, part in _tiles(head, dtype):
-                of_logits = logits[:, words].to(dtype)
-                if of_hidden is not None:
-                    _add_product_(of_rows, of_logits, part)
-                if of_head is not None:
-                    _add_product_(of_head[words], of_logits.T, rows)
+    for span, logits in _chunks(len(index), head):
+        rows = hidden[index[span]].to(dtype)
+        for words, part in _tiles(head, dtype):
+            _add_product_(logits[:, words], rows, part.T, keep=False)
+        if bias is not None:
+            logits.add_(bias)
+        slope = finish.apply_(logits, slope=learning)
+        each[span], total = _exponentiate_(logits, targets[span])
+        if not learning:
+            continue
+        _differentiate_(logits, total, targets[span], weights[span], finish.scale, slope)
+        of_rows = torch.zeros_like(rows, dtype=torch.float32)
+        for words, part in _tiles(head, dtype):
+            of_logits = logits[:, words].to(dtype)
             if of_hidden is not None:
-                of_hidden[index[span]] = of_rows.to(of_hidden.dtype)
-            if of_bias is not None:
-                of_bias.add_(logits.sum(0))
+                _add_product_(of_rows, of_logits, part)
+            if of_head is not None:
+                _add_product_(of_head[words], of_logits.T, rows)
+        if of_hidden is not None:
+            of_hidden[index[span]] = of_rows.to(of_hidden.dtype)
+        if of_bias is not None:
+            of_bias.add_(logits.sum(0))
     return (each * weights).sum(), each
 
 

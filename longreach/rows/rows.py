@@ -71,16 +71,12 @@ class Rows:
             raise IndexError(f"row {index} of {len(self)}")
         row = int(np.searchsorted(self._pieces_before, index, side="right")) - 1
         begin = (index - int(self._pieces_before[row])) * self.seq_len
+        tokens = self._stored(row)[begin : begin + self.seq_len]
         segments = self._segments[self._first[row] : self._first[row + 1]]
-        start = segments["start"].astype(np.int64) - begin
-        end = np.minimum(start + segments["length"], self.seq_len)
-        inside = (end > 0) & (start < self.seq_len)
-        hidden = np.maximum(-start[inside], 0)  # what stands in the pieces before this one
-        return Row(
-            self._stored(row)[begin : begin + self.seq_len],
-            (end[inside] - start[inside] - hidden).astype(np.int32),
-            segments["offset"][inside] + hidden,
-        )
+        lengths, starts = segments["length"], segments["offset"]
+        if self.seq_len < self._stored_len:
+            lengths, starts = _within(segments, begin, self.seq_len)
+        return Row(tokens, lengths.astype(np.int32), starts.astype(np.int64))
 
     def __reduce__(self) -> tuple[type[Self], tuple[Path, int]]:
         return type(self), (self.folder, self.seq_len)
@@ -155,6 +151,15 @@ class Rows:
         if array.dtype != dtype or array.shape != (length,):
             raise UserError(f"the rows in {self.folder} are damaged: {name} is of another corpus", ANEW)
         return np.asarray(array)
+
+
+def _within(segments: Segments, begin: int, seq_len: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The lengths and starts of what the segments have in `seq_len` tokens of their row from `begin` on."""
+    start = segments["start"].astype(np.int64) - begin
+    end = np.minimum(start + segments["length"], seq_len)
+    inside = (end > 0) & (start < seq_len)
+    before = np.maximum(-start[inside], 0)
+    return end[inside] - start[inside] - before, segments["offset"][inside] + before
 
 
 def _read_manifest(folder: Path) -> bytes:

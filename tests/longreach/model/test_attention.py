@@ -230,8 +230,9 @@ def test_what_it_cannot_do_is_refused() -> None:
         attention(*asked, dropout=0.1, position_ids=positions)
     with pytest.raises(UserError, match="s_aux"):
         attention(*asked, position_ids=positions, s_aux=torch.zeros(2))
-    with pytest.raises(UserError, match="where documents begin"):
-        attention(*asked)
+    for unclear in (None, positions.expand(3, 1, 8)):  # three axes of positions, as models of images have
+        with pytest.raises(UserError, match="where documents begin"):
+            attention(*asked, position_ids=unclear)
     chunked = CONFIG_MAPPING["llama4_text"](hidden_size=64, attention_chunk_size=4)
     chunked._attn_implementation = register()
     with pytest.raises(UserError, match="attends in chunks"):

@@ -12,7 +12,7 @@ from torch.nn.attention.flex_attention import flex_attention
 from longreach.model import kernels
 from longreach.model.attention import attention, whole_rows
 from longreach.model.documents import Documents, documents_of
-from longreach.model.kernels import FLASH, FLEX, VARLEN, attend_on_gpu, choose, flex
+from longreach.model.kernels import FLASH, FLEX, VARLEN, attend_on_gpu, choose, flex, say
 
 POSITIONS = torch.stack([torch.cat([torch.arange(20), torch.arange(12)]), torch.arange(32)])
 
@@ -124,16 +124,16 @@ def test_the_best_kernel_that_is_there_is_taken(
     taken: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    kernels._has_varlen.cache_clear()
+    choose.cache_clear()
     monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: name if name in installed else None)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: generation)
     assert choose(dtype, head_size, capped) == taken
-    kernels._has_varlen.cache_clear()
+    choose.cache_clear()
 
 
 def test_what_was_taken_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    kernels._say.cache_clear()
+    say.cache_clear()
     with caplog.at_level("INFO"):
         for _ in range(3):
-            kernels._say(FLEX)
-    assert [record.message for record in caplog.records] == ["documents are kept apart by flex attention"]
+            say(FLEX)
+    assert [record.message for record in caplog.records] == [f"documents are kept apart by {FLEX}"]

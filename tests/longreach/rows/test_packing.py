@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from longreach.rows.packing import Packed, best_fit_decreasing, concatenate
@@ -76,6 +76,7 @@ def test_only_a_document_longer_than_a_row_is_cut(lengths: list[int], seq_len: i
 
 
 @given(lengths=documents, seq_len=row_lengths)
+@example(lengths=[12] * 6 + [4] * 5 + [2] * 30, seq_len=20)  # more rows with equal room than the next ones need
 def test_it_is_best_fit_decreasing(lengths: list[int], seq_len: int) -> None:
     packed = best_fit_decreasing(lengths, seq_len)
     assert sorted(seq_len - tokens for tokens in filled(packed)) == best_fit_rooms(lengths, seq_len)
