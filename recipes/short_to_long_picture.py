@@ -14,15 +14,15 @@ STYLES = {  # Okabe and Ito's colours, and dashes and marks for who sees none
     "ABF": ("#0072B2", "-", "D"),
 }
 PANELS = {
-    "loss": ("Loss on held-out text", "tokens up to this one, nats"),
-    "rouge_l": ("First-sentence retrieval", "ROUGE-L"),
+    "loss": ("Loss on held-out text", "tokens before, at most", "nats a token"),
+    "rouge_l": ("First-sentence retrieval", "tokens of the document", "ROUGE-L"),
 }
 
 
 def draw(result: Mapping[str, Any], short: int, path: Path) -> None:
     """One panel a measure, the length that the base was trained at marked."""
     figure = Figure(figsize=(11, 4.4), layout="constrained")
-    for axes, (measure, (title, label)) in zip(figure.subplots(1, 2), PANELS.items(), strict=True):
+    for axes, (measure, (title, below, beside)) in zip(figure.subplots(1, 2), PANELS.items(), strict=True):
         for name, values in result[measure].items():
             colour, dash, mark = STYLES[name]
             lengths = [int(length) for length in values]
@@ -39,7 +39,7 @@ def draw(result: Mapping[str, Any], short: int, path: Path) -> None:
         axes.set_xscale("log", base=2)
         axes.set_xticks(lengths, [str(length) for length in lengths])
         axes.minorticks_off()
-        axes.set(title=title, xlabel="length in tokens", ylabel=label)
+        axes.set(title=title, xlabel=below, ylabel=beside)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#DDDDDD", linewidth=0.6)
     axes.legend(frameon=False)

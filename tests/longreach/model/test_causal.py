@@ -4,17 +4,19 @@ import copy
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.llama import modeling_llama
 
 from longreach.errors import UserError
 from longreach.model.attention import register
@@ -100,8 +102,10 @@ def test_the_model_stays_what_it_was(tmp_path: Path) -> None:
     plain, model = made("llama"), causal_loss(made("llama"))
     assert isinstance(model, LlamaForCausalLM) and type(model).__name__ == "LlamaForCausalLM"
     assert model.state_dict().keys() == plain.state_dict().keys()
-    prompt = tokens(8)
-    how = {"attention_mask": torch.ones_like(prompt), "max_new_tokens": 12, "do_sample": False}
+    prompt = torch.cat([tokens(8, seed) for seed in (4, 5)])
+    padded = torch.ones_like(prompt)
+    padded[1, :3] = 0
+    how = {"attention_mask": padded, "max_new_tokens": 12, "do_sample": False}
     model(**batch()).loss.backward()
     assert torch.equal(model.generate(prompt, **how), plain.generate(prompt, **how))
     assert torch.equal(model(input_ids=prompt, labels=prompt).loss, plain(input_ids=prompt, labels=prompt).loss)
@@ -180,10 +184,23 @@ def test_a_model_that_is_not_understood_is_refused(stranger: type, dtype: torch.
     causal_loss(LlamaForCausalLM(config).to(dtype))
 
 
-def test_a_head_under_lora_is_refused() -> None:
-    model = get_peft_model(made("llama"), LoraConfig(r=4, target_modules=["q_proj", "lm_head"]))
-    with pytest.raises(UserError, match="has a head"):
-        causal_loss(model)
+class Quantized(nn.Linear):
+    """A linear map that is more than its weight."""
+
+
+def test_a_head_that_is_no_plain_linear_map_is_refused() -> None:
+    under_lora = get_peft_model(made("llama"), LoraConfig(r=4, target_modules=["q_proj", "lm_head"]))
+    quantized = made("llama")
+    quantized.lm_head = Quantized(64, VOCABULARY, bias=False)
+    for model in (under_lora, quantized):
+        with pytest.raises(UserError, match="has a head"):
+            causal_loss(model)
+
+
+def test_training_fills_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = causal_loss(made("llama"))
+    monkeypatch.setattr(modeling_llama, "DynamicCache", lambda **_: pytest.fail("a cache of keys and values"))
+    model(**batch())
 
 
 def test_weights_and_labels_exclude_each_other() -> None:
@@ -191,29 +208,29 @@ def test_weights_and_labels_exclude_each_other() -> None:
         causal_loss(made("llama"))(**batch(), labels=batch()["input_ids"])
 
 
-def one_rank(folder: str, rank: int) -> dict[str, torch.Tensor]:
-    """The gradients that DDP leaves on a rank that holds one of the two rows."""
-    distributed.init_process_group("gloo", store=distributed.FileStore(f"{folder}/store", 2), rank=rank, world_size=2)
+def one_rank(folder: str, rank: int) -> None:
+    """Write the gradients that DDP leaves on a rank that holds one of the two rows."""
+    store = distributed.FileStore(f"{folder}/store", 2)
+    distributed.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=timedelta(seconds=60))
     model = DistributedDataParallel(causal_loss(made("llama")))
     mine = {name: value[rank : rank + 1] for name, value in batch().items()}
-    found = gradients(model.module, model(**mine).loss)
-    distributed.destroy_process_group()
-    return found
+    save_file(gradients(model.module, model(**mine).loss), f"{folder}/{rank}.safetensors")
 
 
-@pytest.fixture
-def other_rank(tmp_path: Path) -> Iterator[Path]:
-    """A process that is rank 1."""
-    code = f"import sys; sys.path.append({str(Path(__file__).parent)!r}); import test_causal; test_causal.one_rank({str(tmp_path)!r}, 1)"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+def test_two_ranks_sum_to_one_batch(tmp_path: Path) -> None:
+    code = (
+        f"import sys; sys.path.append({str(Path(__file__).parent)!r}); import test_causal; "
+        f"test_causal.one_rank({str(tmp_path)!r}, int(sys.argv[1]))"
     )
-    yield tmp_path
-    assert process.wait(60) == 0
-
-
-def test_two_ranks_sum_to_one_batch(other_rank: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ranks = [subprocess.Popen([sys.executable, "-c", code, str(rank)], env=environment) for rank in range(2)]
+    try:
+        assert [process.wait(120) for process in ranks] == [0, 0]
+    finally:
+        for process in ranks:
+            process.kill()
     model = made("llama")
     expected = gradients(model, reference(model))
-    found = one_rank(str(other_rank), 0)
-    assert same({name: 2 * gradient for name, gradient in found.items()}, expected)  # DDP takes the mean
+    for rank in range(2):
+        found = load_file(tmp_path / f"{rank}.safetensors")
+        assert same({name: 2 * gradient for name, gradient in found.items()}, expected)  # DDP takes the mean

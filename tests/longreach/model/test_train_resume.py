@@ -36,7 +36,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_kills_change_nothing(whole: Path, tmp_path: Path) -> None:
-    points = ["metrics:2", "step:3", "rotate:1", "write:1", "rename:1", "metrics:6", "final:1"]
+    points = ["metrics:2", "step:3", "rotate:1", "write:1", "rename:1", "write:2", "step:2", "metrics:1", "metrics:4"]
+    points.append("final:1")
     train_through(tmp_path, points, CURRICULUM)
     assert recorded(tmp_path) == recorded(whole)
     assert weights(tmp_path) == weights(whole)
