@@ -8,7 +8,6 @@ through transformers; tokens are lost where TRL's default packing cuts a documen
 """
 
 import argparse
-import gzip
 import json
 import os
 import resource
@@ -20,6 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from longreach.text.corpus import Corpus
+from longreach.text.document import Document
 from longreach.text.tokenize import SHIPPED
 
 ROOT = Path(__file__).parents[1]
@@ -37,9 +38,7 @@ def texts(docs: str, mb: float) -> Iterator[str]:
 
 
 def _rows(docs: str) -> Iterator[str]:
-    opened = gzip.open(docs, "rt", encoding="utf-8") if docs.endswith(".gz") else Path(docs).open(encoding="utf-8")
-    with opened as file:
-        yield from (json.loads(line)["text"] for line in file)
+    yield from (item.text for item in Corpus([docs], min_chars=1) if isinstance(item, Document))
 
 
 def _sources() -> Iterator[str]:
