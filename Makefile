@@ -14,7 +14,7 @@ demo: $(VENV)/.light
 	$(BIN)/selfinstruct inspect runs/demo
 
 test: $(VENV)/.dev
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not vllm"
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not vllm"
 
 test-vllm: $(VENV)/.vllm
 	$(VLLM_CPU) $(BIN)/python -m pytest -m vllm --timeout 900
@@ -32,6 +32,9 @@ bench: $(VENV)/.vllm
 	$(BIN)/python benchmarks/documents.py --mb 60
 	$(BIN)/python benchmarks/http_engine.py --rounds 3
 	$(VLLM_CPU) $(BIN)/python -m benchmarks.vllm_engine --rounds 9
+	$(BIN)/python -m benchmarks.tokenize_and_pack --mb 100
+	$(BIN)/python benchmarks/attention_and_loss.py
+	$(BIN)/python recipes/short_to_long.py --out runs/short-to-long
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

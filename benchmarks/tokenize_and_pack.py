@@ -1,6 +1,7 @@
 """Text to packed rows: `pretrain prepare` beside `datasets.map` and TRL's packing, on the same text in one run.
 
-    python benchmarks/tokenize_and_pack.py [--docs corpus.jsonl.gz] [--mb 100] [--seq-len 16384]
+    python -m benchmarks.tokenize_and_pack [--docs corpus.jsonl.gz] [--mb 100] [--seq-len 16384]
+    python -m benchmarks.tokenize_and_pack --memory    peak memory of prepare over the text once and ten times
 
 Without --docs the text is the Python sources of this installation, as JSON lines. Each way runs in a process of its own
 and is charged all its CPU seconds, imports included; both write rows to the disk. The peer's tokenizer is the same one,
@@ -107,11 +108,35 @@ def measured(way: str, docs: Path, seq_len: int) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1]) | {"seconds": seconds}
 
 
+def write(path: Path, docs: str, mb: float, copies: int) -> int:
+    """The text as JSON lines, each copy a little different; returns its bytes."""
+    size = 0
+    with path.open("w", encoding="utf-8") as file:
+        for copy in range(copies):
+            for text in texts(docs, mb):
+                size += len(text.encode())
+                file.write(json.dumps({"text": f"{copy}\n{text}"}) + "\n")
+    return size
+
+
+def memory(docs: str, mb: float, seq_len: int) -> None:
+    """Peak memory of the command; the largest child so far is what the system tells, so once comes first."""
+    print("| copies of the text | MB of text | peak MB |\n|---|---|---|")
+    for copies in (1, 10):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "text.jsonl"
+            size = write(path, docs, mb, copies)
+            ours(path, Path(folder), seq_len)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        print(f"| {copies} | {size / 1e6:.0f} | {peak / 1e3:.0f} |")
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--docs", default="")
     arguments.add_argument("--mb", type=float, default=100)
     arguments.add_argument("--seq-len", type=int, default=16_384)
+    arguments.add_argument("--memory", action="store_true")
     arguments.add_argument("--way", choices=("ours", *STRATEGIES))
     arguments.add_argument("--out", type=Path)
     given = arguments.parse_args()
@@ -119,13 +144,12 @@ def main() -> None:
         way = ours(Path(given.docs), given.out, given.seq_len) if given.way == "ours" else None
         print(json.dumps(way or peer(Path(given.docs), given.out, given.seq_len, given.way)))
         return
+    if given.memory:
+        memory(given.docs, given.mb, given.seq_len)
+        return
     with tempfile.TemporaryDirectory() as folder:
         docs = Path(folder) / "text.jsonl"
-        size = 0
-        with docs.open("w", encoding="utf-8") as file:
-            for text in texts(given.docs, given.mb):
-                size += len(text.encode())
-                file.write(json.dumps({"text": text}) + "\n")
+        size = write(docs, given.docs, given.mb, 1)
         found = {way: measured(way, docs, given.seq_len) for way in ("ours", *STRATEGIES)}
     print(f"{size / 1e6:.0f} MB of text, rows of {given.seq_len:,} tokens\n")
     print("| way | MB per CPU-second | ours is | tokens lost | padding | rows |\n|---|---|---|---|---|---|")
