@@ -189,6 +189,7 @@ def test_a_planted_mistake_is_named(tree: Path, name: str, code: str, complaint:
 
 def test_a_heavy_import_behind_help_is_named(tmp_path: Path) -> None:
     plant(tmp_path, "torch.py", "")
+    plant(tmp_path, "pretrain/__init__.py", "")  # else an installed pretrain goes first
     plant(tmp_path, "pretrain/plan.py", "def f():\n    import torch\n")
     command = "import click\n@click.command()\ndef main():\n    import torch\n"
     plant(tmp_path, "pretrain/cli.py", command)
