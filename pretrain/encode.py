@@ -6,6 +6,7 @@ whatever it looks like. The bytes do not depend on how many processes work, nor 
 
 import hashlib
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -64,6 +65,7 @@ _encoder: Encoder | None = None  # of this worker process
 
 def _start(name: str, fast: bool) -> None:
     global _encoder
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C reaches all processes; the first one ends the others
     _encoder = Encoder(load_tokenizer(name, fast=fast))
 
 
