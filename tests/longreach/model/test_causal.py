@@ -1,6 +1,7 @@
 """The loss inside models of transformers: which of them, wrapped in what, and that nothing else about them changes."""
 
 import copy
+import inspect
 import os
 import subprocess
 import sys
@@ -102,6 +103,8 @@ def test_the_model_stays_what_it_was(tmp_path: Path) -> None:
     plain, model = made("llama"), causal_loss(made("llama"))
     assert isinstance(model, LlamaForCausalLM) and type(model).__name__ == "LlamaForCausalLM"
     assert model.state_dict().keys() == plain.state_dict().keys()
+    taken, known = (inspect.signature(x.forward).parameters.keys() for x in (model, plain))
+    assert taken == known | {"weights"}  # generate and the trainer look there
     prompt = torch.cat([tokens(8, seed) for seed in (4, 5)])
     padded = torch.ones_like(prompt)
     padded[1, :3] = 0
