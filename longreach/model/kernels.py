@@ -2,8 +2,8 @@
 
 flash-attn where it is installed, else the variable-length kernel of torch, else flex attention. The first two want half
 precision, the second knows no soft cap; flex attention takes everything and is slower. What was taken is logged once.
-Which arguments each kernel gets is tested with stand-ins on a CPU; the kernels themselves have not been run by the
-authors' tests, which have no GPU: `longreach.model.isolation` proves them on the model at hand before training.
+Which arguments each kernel gets is tested with stand-ins on a CPU. The kernels themselves have not been run: no GPU was
+at hand. `longreach.model.isolation` proves them only if the model stands on the GPU, under the autocast of training.
 """
 
 import functools
