@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from tokenizer import SPLIT
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizer import train
+from tokenizers import Tokenizer
 
 from longreach.errors import UserError
 
@@ -118,22 +118,7 @@ class Source:
 
 def train_tokenizer(texts: Iterable[str], words: int) -> Tokenizer:
     """A byte-level BPE of few words, in which those of the question are whole."""
-    tokenizer = Tokenizer(models.BPE(unk_token=None))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=words,
-        special_tokens=SPECIAL,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(_samples(texts), trainer)
-    return tokenizer
+    return train(_samples(texts), words, SPECIAL)
 
 
 def _samples(texts: Iterable[str]) -> Iterator[str]:

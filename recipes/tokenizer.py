@@ -9,7 +9,7 @@ slightly other merges.
 
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -32,7 +32,8 @@ def texts() -> Iterator[str]:
         yield path.read_text(encoding="utf-8", errors="replace")
 
 
-def train() -> Tokenizer:
+def train(texts: Iterable[str], words: int, special: list[str]) -> Tokenizer:
+    """A byte-level BPE of so many words."""
     tokenizer = Tokenizer(models.BPE(unk_token=None))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -42,18 +43,18 @@ def train() -> Tokenizer:
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=SPECIAL,
+        vocab_size=words,
+        special_tokens=special,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts(), trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
 
 
 if __name__ == "__main__":
     target = Path(sys.argv[1])
-    tokenizer = train()
+    tokenizer = train(texts(), VOCABULARY, SPECIAL)
     tokenizer.save(str(target), pretty=False)
     sample = topics["comparisons"]
     ids = tokenizer.encode(sample).ids

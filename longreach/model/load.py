@@ -115,7 +115,10 @@ def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise UserError(f"{folder} is a file, not the folder of a model")
     if (folder / "adapter_config.json").exists():
-        raise UserError(f"{folder} is a LoRA adapter, not a model", "merge it into its base first: `finetune merge`")
+        raise UserError(
+            f"{folder} is a LoRA adapter, not a model",
+            "name its base model, or merge the two with peft: merge_and_unload()",
+        )
     if not (folder / "config.json").exists():
         raise UserError(f"{folder} is no model: it has no config.json")
     if not any(folder.glob("*.safetensors")):

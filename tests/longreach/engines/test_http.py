@@ -490,13 +490,14 @@ def test_a_server_is_not_taken_out_for_failures_with_signs_of_life_between_them(
 
 
 def test_a_server_that_completes_requests_between_its_outages_is_not_given_up() -> None:
-    async def story() -> None:
+    async def story() -> list[str]:
         plan = first(*[faultserver.HANG_UP] * TRIP)
         async with FaultServer(plan) as server, engine(server, attempts=TRIP + 1) as http:
-            for number in range(GONE + 2):
-                await http.complete(request(str(number)))
+            return [(await http.complete(request(str(number)))).text for number in range(GONE + 2)]
 
-    run(story())
+    answers = run(story())
+    assert len(answers) == GONE + 2
+    assert all(answers)
 
 
 def test_leaving_while_a_server_is_out_leaves_nothing_running() -> None:
@@ -540,7 +541,7 @@ def test_a_server_that_is_overloaded_is_given_half() -> None:
 
 
 def test_a_server_that_keeps_up_again_is_given_more_again() -> None:
-    async def story() -> None:
+    async def story() -> int:
         server = FaultServer(first(status(429)))
         async with server, engine(server, concurrency=8) as http:
             await asyncio.gather(*(http.complete(request(str(n))) for n in range(8)))
@@ -553,8 +554,9 @@ def test_a_server_that_keeps_up_again_is_given_more_again() -> None:
                 await asyncio.sleep(0.001)
             for task in asked:
                 task.cancel()
+            return server.peak
 
-    run(story())
+    assert run(story()) == 8
 
 
 def test_retry_after_pauses_the_server_that_said_it_and_no_other() -> None:

@@ -170,7 +170,7 @@ def test_a_model_that_is_no_causal_one(tmp_path: Path, base: Path) -> None:
 
 
 def test_an_adapter_in_place_of_a_model(base: Path, tmp_path: Path) -> None:
-    refused(broken(base, tmp_path / "m", adapter_config="{}"), "is a LoRA adapter, not a model", "finetune merge")
+    refused(broken(base, tmp_path / "m", adapter_config="{}"), "is a LoRA adapter, not a model", "its base model")
 
 
 def test_a_damaged_tokenizer(base: Path, tmp_path: Path) -> None:
