@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from longreach.rows.holdout import held_out
 from pretrain.config import SOURCE, PrepareSettings
 from pretrain.fill import Ints, Pass, Texts
-from pretrain.holdout import held_out
 from pretrain.mixplan import Plan, Stock, make_plan
 from pretrain.sources import SourceSpec
 from pretrain.tokenstore import TokenStore

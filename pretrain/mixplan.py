@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from longreach.errors import UserError
-from pretrain.copies import Floats, expected_copies, in_pass, numbers_of, whole_copies
+from longreach.rows.copies import Floats, expected_copies, in_pass, numbers_of, whole_copies
 from pretrain.sources import SourceSpec
 from pretrain.upsample import BUCKETS, Int64s, Mix, Quotas, quotas
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pretrain.holdout import held_out
+from longreach.rows.holdout import held_out
 
 RANDOM = np.random.default_rng(7)
 LENGTHS = np.concatenate([RANDOM.integers(10, 900, 4_000), RANDOM.integers(1_000, 20_000, 400)])

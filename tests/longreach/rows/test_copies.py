@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretrain.copies import _fill, expected_copies, in_pass, numbers_of, whole_copies
+from longreach.rows.copies import _fill, expected_copies, in_pass, numbers_of, whole_copies
 
 LENGTHS = st.lists(st.integers(1, 5_000), min_size=1, max_size=60).map(lambda lengths: np.array(lengths, np.int64))
 
