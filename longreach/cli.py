@@ -15,6 +15,7 @@ from longreach.config import GroupedOption
 from longreach.errors import UserError
 
 RETRYABLE = 3
+LAST = ("Training", "Run")  # headings of --help
 _STORAGE = {
     errno.ENOSPC: ("the disk is full", "free some space and run the same command: it goes on where it was"),
     errno.EDQUOT: ("the disk quota is used up", "free some space and run the same command: it goes on where it was"),
@@ -91,9 +92,14 @@ class Command(click.Command):
             row = parameter.get_help_record(ctx)
             if row is not None:
                 groups.setdefault(getattr(parameter, "group", "") or "Options", []).append(row)
-        for name, rows in groups.items():
+        for name in sorted(groups, key=_place):
             with formatter.section(name):
-                formatter.write_dl(rows)
+                formatter.write_dl(groups[name])
+
+
+def _place(heading: str) -> int:
+    """What a command works on stands before how it does so."""
+    return LAST.index(heading) + 1 if heading in LAST else 0
 
 
 def spread(args: Sequence[str], several: set[str]) -> list[str]:

@@ -59,6 +59,30 @@ def size(text: str) -> int:
     return int(number)
 
 
+def share(text: str) -> float:
+    """A share of the whole, from 0 to 1."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise ValueError(f"{text} is not from 0 to 1")
+    return number
+
+
+def factor(text: str) -> float:
+    """A number above 0."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{text} is not above 0")
+    return number
+
+
+def ratio(text: str) -> float:
+    """A number of 0 or more."""
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"{text} is below 0")
+    return number
+
+
 def words(text: str) -> tuple[str, ...]:
     """A comma-separated list of at least one word."""
     found = tuple(word.strip() for word in text.split(",") if word.strip())

@@ -4,48 +4,15 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from longreach.config import setting, size
+from longreach.config import factor, setting, share
 from longreach.errors import UserError
-from longreach.model.rope import parse_rope
+from longreach.model.options import MODEL, RUN, TRAINING, TrainingOptions, rope_text
 
 SOURCE, CORPUS = SCOPES = ("source", "corpus")
 PACKINGS = ("best-fit", "concat")
 MIN_SEQ_LEN = 16
 
-SCHEDULES = ("cosine", "linear", "constant")
-DTYPES = ("auto", "float32", "bfloat16")
-
-_SOURCES, _MIX, _ROWS, _RUN = "Sources", "Mix", "Rows", "Run"
-_MODEL, _DATA, _TRAINING = "Model", "Data", "Training"
-
-
-def share(text: str) -> float:
-    """A share of the whole, from 0 to 1."""
-    number = float(text)
-    if not 0 <= number <= 1:
-        raise ValueError(f"{text} is not from 0 to 1")
-    return number
-
-
-def factor(text: str) -> float:
-    """A number above 0."""
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise ValueError(f"{text} is not above 0")
-    return number
-
-
-def ratio(text: str) -> float:
-    """A number of 0 or more."""
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise ValueError(f"{text} is below 0")
-    return number
-
-
-def rope_text(text: str) -> str:
-    """A RoPE in its usual form."""
-    return str(parse_rope(text))
+_SOURCES, _MIX, _ROWS, _DATA = "Sources", "Mix", "Rows", "Data"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +63,8 @@ class PrepareSettings:
     )
     shard_tokens: int = setting(256_000_000, "Tokens of a file of rows.", group=_ROWS, metavar="N")
 
-    out: str = setting("runs/rows", "Folder of the rows.", group=_RUN, metavar="DIR", shapes_output=False)
-    workers: int = setting(0, "Processes that tokenize; 0: one per core.", group=_RUN, metavar="N", shapes_output=False)
+    out: str = setting("runs/rows", "Folder of the rows.", group=RUN, metavar="DIR", shapes_output=False)
+    workers: int = setting(0, "Processes that tokenize; 0: one per core.", group=RUN, metavar="N", shapes_output=False)
 
     def __post_init__(self) -> None:
         problems = [] if self.source else ["no documents: give --source NAME=PATH"]
@@ -133,7 +100,7 @@ class PrepareSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
+class TrainingSettings(TrainingOptions):
     """What continue and scratch share. None and 0 mean: derived, and printed with the reason."""
 
     data: tuple[str, ...] = setting(
@@ -147,36 +114,14 @@ class TrainingSettings:
         False, "Let a document see those before it in its row, as in plain concatenation.", group=_DATA
     )
 
-    steps: int = setting(0, "Optimizer steps; 0: one pass through the rows.", group=_TRAINING, metavar="N")
-    batch_tokens: int = setting(0, "Tokens of an optimizer step.", group=_TRAINING, metavar="N")
+    steps: int = setting(0, "Optimizer steps; 0: one pass through the rows.", group=TRAINING, metavar="N")
     micro_batch: int = setting(
         0,
         "Rows that go through the model at once; 0: as many as hold 8,192 tokens.",
-        group=_TRAINING,
+        group=TRAINING,
         metavar="N",
         shapes_output=False,
     )
-    learning_rate: float | None = setting(None, "At its peak.", group=_TRAINING, metavar="F", parse=factor)
-    schedule: str = setting("cosine", "Of the learning rate.", group=_TRAINING, choices=SCHEDULES)
-    warmup_steps: int | None = setting(None, "To the peak.", group=_TRAINING, metavar="N", parse=size)
-    final_lr_share: float = setting(0.1, "Of the peak, at the end.", group=_TRAINING, metavar="F", parse=share)
-    weight_decay: float = setting(0.1, "Of AdamW.", group=_TRAINING, metavar="F", parse=ratio)
-    clip: float = setting(1.0, "Largest norm of the gradient; 0: any.", group=_TRAINING, metavar="F", parse=ratio)
-    dtype: str = setting("auto", "Of the computation; weights stay float32.", group=_TRAINING, choices=DTYPES)
-    gradient_checkpointing: bool = setting(
-        False, "Compute activations again rather than keep them.", group=_TRAINING, shapes_output=False
-    )
-    seed: int = setting(0, "Of the order of rows and of new weights.", group=_TRAINING, metavar="N")
-    skip_bad_batches: bool = setting(
-        False,
-        "Leave out a batch whose loss is no number or a spike, instead of stopping.",
-        group=_TRAINING,
-        shapes_output=False,
-    )
-
-    validate_every: int = setting(0, "Steps between two validations.", group=_RUN, metavar="N", shapes_output=False)
-    save_every: int = setting(0, "Steps between two checkpoints.", group=_RUN, metavar="N", shapes_output=False)
-    keep: int = setting(2, "Checkpoints kept on the way.", group=_RUN, metavar="N", shapes_output=False)
 
     def problems(self) -> list[str]:
         """What is wrong with the settings by themselves."""
@@ -190,16 +135,16 @@ class TrainingSettings:
 class ContinueSettings(TrainingSettings):
     """What one run of continue is made from."""
 
-    base: str = setting("", "Folder, hub id, or an alias: llama2-7b, llama2-70b, ...", group=_MODEL, metavar="M")
+    base: str = setting("", "Folder, hub id, or an alias: llama2-7b, llama2-70b, ...", group=MODEL, metavar="M")
     rope: str = setting(
         "abf:500000",
         "Positions: abf:BASE, pi:N, ntk:N, yarn:N, xpos-abf:BASE, none.",
-        group=_MODEL,
+        group=MODEL,
         metavar="ROPE",
         parse=rope_text,
     )
-    lora: int = setting(0, "Rank of an adapter to train instead of all weights.", group=_MODEL, metavar="R")
-    out: str = setting("runs/continued", "Folder of the checkpoint.", group=_RUN, metavar="CKPT", shapes_output=False)
+    lora: int = setting(0, "Rank of an adapter to train instead of all weights.", group=MODEL, metavar="R")
+    out: str = setting("runs/continued", "Folder of the checkpoint.", group=RUN, metavar="CKPT", shapes_output=False)
 
     def __post_init__(self) -> None:
         problems = [*([] if self.base else ["no base model: give --base"]), *self.problems()]
@@ -211,9 +156,9 @@ class ContinueSettings(TrainingSettings):
 class ScratchSettings(TrainingSettings):
     """What one run of scratch is made from."""
 
-    config: str = setting("", "Configuration of the model, as its config.json.", group=_MODEL, metavar="MODEL.json")
-    rope: str = setting("none", "As of continue.", group=_MODEL, metavar="ROPE", parse=rope_text)
-    out: str = setting("runs/scratch", "Folder of the checkpoint.", group=_RUN, metavar="CKPT", shapes_output=False)
+    config: str = setting("", "Configuration of the model, as its config.json.", group=MODEL, metavar="MODEL.json")
+    rope: str = setting("none", "As of continue.", group=MODEL, metavar="ROPE", parse=rope_text)
+    out: str = setting("runs/scratch", "Folder of the checkpoint.", group=RUN, metavar="CKPT", shapes_output=False)
 
     def __post_init__(self) -> None:
         problems = [*([] if self.config else ["no model: give --config, as recipes/tiny-llama.json"]), *self.problems()]

@@ -1,31 +1,25 @@
 """The body of continue and scratch: rows -> model with a new RoPE -> trainer -> checkpoint."""
 
-import logging
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from longreach.config import written
 from longreach.model.batches import Packed, PackedBatches
+from longreach.model.choices import shaping_choices, train_settings
 from longreach.model.processes import rank
-from longreach.model.settings import BFLOAT16, FLOAT32, TrainSettings
+from longreach.model.running import run
 from longreach.model.stages import Stage
 from longreach.model.train import TrainReport, train
 from longreach.rows.rows import Rows
-from longreach.run import FINISHED, RUNNING, RunFolder, versions
-from longreach.tables import print_json
+from longreach.run import RunFolder
 from pretrain.basemodel import BaseModel, base_model, fresh_model
 from pretrain.config import ContinueSettings, ScratchSettings, TrainingSettings
 from pretrain.course import Course, open_rows, plan_course
 from pretrain.courseview import show_course
 
-PACKAGES = ("longreach", "torch", "transformers", "trl", "peft", "accelerate")
 VALIDATION = "validation"
 MICRO_BATCH_TOKENS = 8_192  # where nobody says: small rows go through the model together
-BEFORE_TRAINER = ("rope", "seq_len", "batch_tokens", "steps")  # choices that the stages hold
 
 
 def continue_training(settings: ContinueSettings, *, dry_run: bool, as_json: bool) -> None:
@@ -50,32 +44,20 @@ def follow(
     if dry_run:
         return
     out = Path(settings.out)
-    if rank() > 0:  # the first process holds the folder
-        report = run_course(settings, base, course, data, out)
-        raise SystemExit(_status(report))
-    with RunFolder(out) as folder:
-        claimed = shaping(settings, base, course, data)
-        folder.claim(claimed)
-        folder.write_manifest(run_manifest(RUNNING, settings, claimed, course))
-        report = run_course(settings, base, course, data, out)
-        if not report.stopped_by:
-            folder.write_manifest(run_manifest(FINISHED, settings, claimed, course))
-    if as_json:
-        print_json({"out": str(out), "steps": report.steps, "tokens": report.tokens, "finished": not report.stopped_by})
-    elif not report.stopped_by:
-        sys.stdout.write(f"{report.steps:,} steps, {report.tokens:,} tokens -> {out}\n")
-    raise SystemExit(_status(report))
-
-
-def _status(report: TrainReport) -> int:
-    return 128 + report.stopped_by if report.stopped_by else 0
+    claimed = shaping(settings, base, course, data)
+    run(
+        RunFolder(out),
+        claimed,
+        run_manifest(settings, course),
+        lambda: run_course(settings, base, course, data, out),
+        as_json=as_json,
+    )
 
 
 def run_course(
     settings: ContinueSettings | ScratchSettings, base: BaseModel, course: Course, data: Sequence[Rows], out: Path
 ) -> TrainReport:
     """Through the trainer."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True) if rank() == 0 else None
     across, choices = settings.attend_across_documents, course.choices
     stages = [
         Stage(
@@ -97,31 +79,17 @@ def run_course(
         for name, rows in zip(names, data, strict=True)
         if (rows.folder / VALIDATION).is_dir()
     }
+    longest = max(spec.seq_len for spec in course.specs)
     for spec in course.specs:
         base.check(spec.rope, spec.seq_len)  # those of later stages would else be met after days
     return train(
         base.load,
         base.open_tokenizer(),
         stages,
-        train_settings(settings, course),
+        train_settings(settings, course.choices, settings.micro_batch * longest or max(MICRO_BATCH_TOKENS, longest)),
         out,
         provenance(base, course, data),
         held_out,
-    )
-
-
-def train_settings(settings: TrainingSettings, course: Course) -> TrainSettings:
-    """As the trainer takes them."""
-    longest = max(spec.seq_len for spec in course.specs)
-    values = {name: choice.value for name, choice in course.choices.items() if name not in BEFORE_TRAINER}
-    dtype = settings.dtype if settings.dtype != "auto" else BFLOAT16 if torch.cuda.is_available() else FLOAT32
-    return TrainSettings(
-        **values,
-        dtype=dtype,
-        micro_batch_tokens=settings.micro_batch * longest or max(MICRO_BATCH_TOKENS, longest),
-        gradient_checkpointing=settings.gradient_checkpointing,
-        keep_checkpoints=settings.keep,
-        skip_bad_batches=settings.skip_bad_batches,
     )
 
 
@@ -142,23 +110,18 @@ def shaping(
     settings: ContinueSettings | ScratchSettings, base: BaseModel, course: Course, data: Sequence[Rows]
 ) -> dict[str, Any]:
     """All that decides the weights."""
-    chosen = {name: choice.value for name, choice in course.choices.items() if not name.endswith("_every")}
     return {
         **written(settings, shaping_only=True),
-        **{name: list(value) if isinstance(value, tuple) else value for name, value in chosen.items()},
+        **shaping_choices(course.choices),
         "data": [rows.sha256 for rows in data],
         "config": dict(base.config),
     }
 
 
-def run_manifest(status: str, settings: TrainingSettings, claimed: Mapping[str, Any], course: Course) -> dict[str, Any]:
-    """What run.json says."""
+def run_manifest(settings: TrainingSettings, course: Course) -> dict[str, Any]:
+    """What run.json says beside status and shaping."""
     return {
-        "format": 1,
-        "status": status,
         "settings": written(settings),
-        "shaping": dict(claimed),
         "origins": {name: choice.origin for name, choice in course.choices.items()},
-        "versions": versions(*PACKAGES),
         "counts": {"steps": list(course.steps), "rows": [len(rows) for rows in course.rows]},
     }

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from longreach.errors import UserError
+from longreach.model.choices import Choices
 from longreach.model.flops import paper_shape, shape_of, stage_flops
 from longreach.model.rope import parse_rope
 from longreach.rows.rows import Rows
 from pretrain.basemodel import BaseModel
-from pretrain.choices import Choices, choose, length_choice, rope_choice
+from pretrain.choices import choose, length_choice, rope_choice
 from pretrain.config import ContinueSettings, ScratchSettings
 from pretrain.curriculum import StageSpec, parse_stages, rows_for, steps_of
 
