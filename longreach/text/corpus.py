@@ -8,12 +8,16 @@ its own, which is unique without remembering anything. (`line` is a row number i
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from longreach.text.document import Document, Skipped
 from longreach.text.formats import reasons
+from longreach.text.formats.fields import Flaw, no_text, number, own_id, string, unwritable
+from longreach.text.formats.files import Files
 from longreach.text.formats.inputs import find
-from longreach.text.formats.kinds import reader
-from longreach.text.formats.source import Damaged, Row, Source
+from longreach.text.formats.source import Row, Source
+
+BESIDES = ("id", "source", "license")  # what else a row may say of its text
 
 
 class Corpus:
@@ -22,71 +26,46 @@ class Corpus:
     def __init__(
         self, paths: Sequence[str], *, text_field: str = "text", min_chars: int = 200, quality_field: str = ""
     ) -> None:
+        self.text_field = text_field
         self.min_chars = min_chars
         self.quality_field = quality_field
-        self.files = find(paths, text_field, quality_field)
-        self.total_bytes = sum(
-            file.size for file in self.files if isinstance(file, Source)
-        )  # on disk, datasets not counted
-        self._finished_bytes = 0
-        self._current: Source | None = None
+        wanted = (text_field, *BESIDES, *((quality_field,) if quality_field else ()))
+        self.files = Files(find(paths, tuple(dict.fromkeys(wanted))))
+        self.total_bytes = self.files.total_bytes
 
     @property
     def read_bytes(self) -> int:
         """How much of `total_bytes` the latest pass has read: it never falls during a pass, and ends at the total."""
-        return self._finished_bytes + (min(self._current.consumed, self._current.size) if self._current else 0)
+        return self.files.read_bytes
 
     def __iter__(self) -> Iterator[Document | Skipped]:
-        self._finished_bytes = 0
-        for file in self.files:
-            if isinstance(file, Skipped):
-                yield file
-                continue
-            file.consumed = 0
-            self._current = file
-            yield from self._read(file)
-            self._current = None
-            self._finished_bytes += file.size
-
-    def _read(self, source: Source) -> Iterator[Document | Skipped]:
-        """All that a file gives, and one note where its reading ends early."""
-        nothing = True
-        try:
-            for item in reader(source.kind)(source):
-                nothing = False
-                yield self._document(source, item) if isinstance(item, Row) else item
-        except Damaged as damaged:
-            yield source.skipped(damaged.reason, damaged.detail, damaged.line, damaged.byte)
-        except OSError as error:
-            yield source.skipped(reasons.UNREADABLE, str(error))
-        else:
-            if nothing:
-                yield source.skipped(reasons.EMPTY, "no rows")
+        return self.files.read(self._document)
 
     def _document(self, source: Source, row: Row) -> Document | Skipped:
-        flaw = self._flaw(row.text) or self._unrated(row)
-        if flaw:
+        """The text of a row: the row itself when it is a string, else its text field."""
+        fields: Any = {self.text_field: row.value} if isinstance(row.value, str) else row.value
+        if flaw := no_text(fields, self.text_field):
             return source.skipped(*flaw, row.line, row.byte)
-        place = "" if row.line is None else f"#{row.line}" + (f":{row.id}" if row.id else "")
-        return Document(source.name + place, source.name, row.text, row.source, row.license, row.quality)
+        text = fields[self.text_field]
+        quality = number(fields.get(self.quality_field)) if self.quality_field else None
+        if flaw := self._flaw(text) or self._unrated(quality):
+            return source.skipped(*flaw, row.line, row.byte)
+        own = own_id(fields.get("id"))
+        place = "" if row.line is None else f"#{row.line}" + (f":{own}" if own else "")
+        origin, license = string(fields.get("source")), string(fields.get("license"))
+        return Document(source.name + place, source.name, text, origin, license, quality)
 
-    def _unrated(self, row: Row) -> tuple[str, str] | None:
-        """The reason and detail, if a quality was asked for and the row tells none."""
-        if not self.quality_field or (row.quality is not None and row.quality >= 0):
+    def _unrated(self, quality: float | None) -> Flaw | None:
+        """What is wrong, if a quality was asked for and the row tells none."""
+        if not self.quality_field or (quality is not None and quality >= 0):
             return None
         return reasons.NO_QUALITY, f"no number of 0 or more in the field {self.quality_field!r}"
 
-    def _flaw(self, text: str) -> tuple[str, str] | None:
-        """The reason and detail, if this is no text to learn from or cannot be written down again."""
+    def _flaw(self, text: str) -> Flaw | None:
+        """What is wrong, if this is no text to learn from or cannot be written down again."""
         chars = len(text.strip())
         if not chars:
             return reasons.EMPTY, "no text"
         if chars < self.min_chars:
             return reasons.TOO_SHORT, f"{chars} characters, fewer than {self.min_chars}"
-        if "\0" in text:
-            return reasons.NUL_BYTES, f"at character {text.index(chr(0))}; this is no text"
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            return reasons.LONE_SURROGATE, f"U+{ord(text[error.start]):04X} at character {error.start}"
-        return None
+        return unwritable(text)

@@ -8,14 +8,14 @@ it stands if its number of fields is right.
 """
 
 import csv
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 
 from longreach.text.document import Skipped
 from longreach.text.formats import reasons
 from longreach.text.formats.compressed import chunks
 from longreach.text.formats.encoding import without_mark
-from longreach.text.formats.fields import missing_field, take
+from longreach.text.formats.fields import Flaw, missing_field
 from longreach.text.formats.lines import Line, lines
 from longreach.text.formats.source import MAX_BYTES, Damaged, Row, Source
 
@@ -23,9 +23,6 @@ DELIMITERS = ",\t;|"
 MAX_FIELD_CHARS = 16 << 20  # also what a quote that nothing ever closes makes us hold
 
 csv.field_size_limit(MAX_FIELD_CHARS)  # the module's own limit, 131,072, is less than many documents
-
-
-Flaw = tuple[str, str]  # reason and detail
 
 
 class Feed:
@@ -87,16 +84,24 @@ def read(source: Source) -> Iterator[Row | Skipped]:
         if isinstance(fields, tuple):
             yield source.skipped(*fields, line, byte)
         elif header:
-            yield take(source, dict(zip(header, fields, strict=True)), line, byte)
-        elif source.text_field in fields:
-            header = fields
-            continue
+            yield Row(dict(zip(header, fields, strict=True)), line, byte)
+        elif flaw := _header_flaw(source, fields):
+            yield source.skipped(*flaw, line, byte)
         else:
-            yield source.skipped(reasons.NO_TEXT_FIELD, missing_field(source.text_field, fields), line, byte)
+            header = fields
         if not header:
             return
     if feed.damage:
         raise feed.damage
+
+
+def _header_flaw(source: Source, names: list[str]) -> Flaw | None:
+    """What is wrong, if the header lacks the required field, or where all are wanted names two fields alike."""
+    if source.required:
+        missing = source.required not in names
+        return (reasons.NO_TEXT_FIELD, missing_field(source.required, names)) if missing else None
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    return (reasons.BROKEN_CSV, f"the header names {twice[0]!r} twice") if twice else None
 
 
 def _records(feed: Feed, delimiter: str) -> Iterator[tuple[Line, list[str] | Flaw]]:
@@ -129,8 +134,9 @@ def _unquoted(line: Line) -> list[str]:
 
 
 def _delimiter(header: str, source: Source) -> str:
-    """What the file's name says, unless only another one makes the text field appear in the header."""
+    """What the file's name says, unless only another one shows the required field in the header, or any fields."""
     usual = "\t" if ".tsv" in source.path.lower()[-8:] else ","
-    field = source.text_field
     names = {delimiter: [name.strip('"') for name in header.strip("\r\n").split(delimiter)] for delimiter in DELIMITERS}
-    return next((delimiter for delimiter in (usual, *DELIMITERS) if field in names[delimiter]), usual)
+    if not source.required:
+        return usual if len(names[usual]) > 1 else max((usual, *DELIMITERS), key=lambda each: len(names[each]))
+    return next((each for each in (usual, *DELIMITERS) if source.required in names[each]), usual)

@@ -9,7 +9,7 @@ from datasets.exceptions import DatasetsError
 from longreach.errors import UserError
 from longreach.text.document import Skipped
 from longreach.text.formats import reasons
-from longreach.text.formats.fields import missing_field, take
+from longreach.text.formats.fields import missing_field
 from longreach.text.formats.source import Damaged, Row, Source
 
 SPLIT = "train"
@@ -37,11 +37,11 @@ def read(source: Source) -> Iterator[Row | Skipped]:
     rows = rows_of(source.path)
     number = 0
     try:
-        if rows.column_names:
-            if source.text_field not in rows.column_names:
-                raise Damaged(reasons.NO_TEXT_FIELD, missing_field(source.text_field, rows.column_names))
+        if source.required and rows.column_names:
+            if source.required not in rows.column_names:
+                raise Damaged(reasons.NO_TEXT_FIELD, missing_field(source.required, rows.column_names))
             rows = rows.select_columns([name for name in source.fields if name in rows.column_names])
         for number, row in enumerate(rows, 1):
-            yield take(source, row, number, None)
+            yield Row(row, number)
     except DATASET_ERRORS as error:
         raise Damaged(reasons.UNREADABLE, f"row {number + 1} and all after it: {error}", number + 1) from error

@@ -17,22 +17,28 @@ from pathlib import Path
 from longreach.errors import UserError, missing_extra
 from longreach.text.document import Skipped
 from longreach.text.formats import reasons
-from longreach.text.formats.kinds import kind_of, require_packages
+from longreach.text.formats.kinds import DOCUMENTS, kind_of, require_packages
 from longreach.text.formats.source import Source, as_text
 
 DATASET_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 SAVED_DATASET = ("state.json", "dataset_dict.json")
 WAYS = "give files, folders, globs in quotes, or the name of a Hugging Face dataset"
+OF_ROWS = "rows come from .jsonl, .json, .csv, .tsv (each also .gz or .zst), .parquet, or a dataset"
 
 
-def find(paths: Sequence[str], text_field: str, quality_field: str = "") -> list[Source | Skipped]:
-    """The files of all inputs, or one UserError that tells of every input that has none."""
-    finder = Finder(text_field, quality_field)
+def find(paths: Sequence[str], fields: tuple[str, ...] = ()) -> list[Source | Skipped]:
+    """The files of all inputs, or one UserError that tells of every input that has none.
+
+    With `fields`, any file will do, and of rows only these fields are read, of which they must have the first. Without,
+    all fields are read, and a file that is one text is a note.
+    """
+    finder = Finder(fields)
     for path in paths:
         finder.add(path)
     if finder.problems or not finder.found:
         raise UserError(
-            "\n".join(finder.problems) or "no documents were named", "; ".join(dict.fromkeys(finder.hints)) or WAYS
+            "\n".join(finder.problems) or f"no {'documents' if fields else 'rows'} were named",
+            "; ".join(dict.fromkeys(finder.hints)) or WAYS,
         )
     for source in finder.found:
         if isinstance(source, Source):
@@ -43,9 +49,8 @@ def find(paths: Sequence[str], text_field: str, quality_field: str = "") -> list
 class Finder:
     """Collects the files, which of them were met before, and what is wrong with the inputs."""
 
-    def __init__(self, text_field: str, quality_field: str) -> None:
-        self.text_field = text_field
-        self.quality_field = quality_field
+    def __init__(self, fields: tuple[str, ...]) -> None:
+        self.fields = fields
         self.found: list[Source | Skipped] = []
         self.problems: list[str] = []
         self.hints: list[str] = []
@@ -70,6 +75,7 @@ class Finder:
             counts = Counter(item.reason for item in new if isinstance(item, Skipped))
             why = ", ".join(f"{reason}: {count}" for reason, count in counts.items()) or "nothing there"
             self.problems.append(f"{given}: no file that can be read ({why})")
+            self.hints += [OF_ROWS] if reasons.NOT_ROWS in counts else []
 
     def _folder(self, folder: Path) -> None:
         if any((folder / name).is_file() for name in SAVED_DATASET):
@@ -108,7 +114,7 @@ class Finder:
             self.repeats += 1
             return
         self.seen.add(str(real))
-        kind = kind_of(path.name) or ("plain" if named else "")
+        kind = kind_of(path.name) or ("plain" if named and self.fields else "")
         try:
             status = path.stat()
         except OSError as error:
@@ -118,6 +124,8 @@ class Finder:
             self._skip(path, reasons.UNREADABLE, "not a regular file")
         elif not kind:
             self._skip(path, reasons.UNKNOWN_FORMAT, path.suffix or "no suffix")
+        elif kind in DOCUMENTS and not self.fields:
+            self._skip(path, reasons.NOT_ROWS, f"{path.suffix or 'such a file'} is one text; {OF_ROWS}")
         else:
             self.found.append(self._source(str(path), status.st_size, kind))
 
@@ -156,7 +164,7 @@ class Finder:
         self.found.append(self._source(name, 0, "dataset"))
 
     def _source(self, path: str, size: int, kind: str) -> Source:
-        return Source(path, size, self.text_field, kind, quality_field=self.quality_field)
+        return Source(path, size, kind, self.fields)
 
     def _skip(self, path: Path, reason: str, detail: str) -> None:
         self.found.append(Skipped(as_text(str(path)), reason, detail))

@@ -1,4 +1,4 @@
-"""JSON lines: one row a line, each line on its own. A blank line is no row; a text may also stand as a bare string."""
+"""JSON lines: one row a line, each line on its own. A blank line is no row."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,6 @@ from longreach.text.document import Skipped
 from longreach.text.formats import reasons
 from longreach.text.formats.compressed import chunks
 from longreach.text.formats.encoding import without_mark
-from longreach.text.formats.fields import take
 from longreach.text.formats.lines import lines
 from longreach.text.formats.source import MAX_BYTES, Row, Source
 
@@ -43,4 +42,4 @@ def row(source: Source, data: bytes, line: int, byte: int) -> Row | Skipped:
         except (ValueError, RecursionError) as error:
             reason = reasons.BROKEN_JSON if data.strip(b"\0\r\n") else reasons.NUL_BYTES
             return source.skipped(reason, str(error), line, byte)
-    return take(source, value, line, byte)
+    return Row(value, line, byte)

@@ -113,7 +113,7 @@ class Window:
 
 
 def read(source: Source) -> Iterator[Row | Skipped]:
-    """A row or a note for each value, counted by `line`. A file that is one object is one text and has no line."""
+    """A row or a note for each value, counted by `line`. A file that is one value has no line."""
     window = Window(chunks(source))
     number = 0
     try:

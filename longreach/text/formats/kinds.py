@@ -33,6 +33,7 @@ KINDS = {
     ".parquet": "parquet",
 }
 COMPRESSED = (".gz", ".zst")
+DOCUMENTS = frozenset(("plain", "html", "pdf", "docx", "epub"))  # one text, no rows
 STREAMED = frozenset(("plain", "html", "jsonl", "json", "csv"))  # may be compressed: read from front to back
 NEEDS = {"html": "selectolax", "epub": "selectolax", "pdf": "pypdfium2", "parquet": "pyarrow"}  # the extra `documents`
 

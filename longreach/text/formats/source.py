@@ -1,33 +1,29 @@
-"""A file on its way to becoming documents: what readers are given, and the three things they can say of it.
+"""A file on its way to becoming documents or values: what readers are given, and the three things they can say of it.
 
-A reader yields a `Row` for each text and a `Skipped` for each row that is bad on its own; it raises `Damaged` where the
-rest of the file is lost. Whatever was yielded before stands, so no reader has to clean up after a broken file.
+A reader yields a `Row` for each text or row and a `Skipped` for each row that is bad on its own; it raises `Damaged`
+where the rest of the file is lost. Whatever was yielded before stands, so no reader cleans up after a broken file.
 """
 
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from longreach.text.document import Skipped
 from longreach.text.formats import reasons
 
 MAX_BYTES = 256 << 20  # of one line, record or whole-file text: the bound on memory, far above any book
 READ_BYTES = 1 << 18
-BESIDES = ("id", "source", "license")  # what else a row may say of its text
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A text and where it stood. A whole file that is one text has neither line nor byte."""
+    """What was read and where it stood. A whole file that is one text, or one object, has neither line nor byte."""
 
-    text: str
+    value: Any  # a text, or a row's fields as a dict; a JSON row may be anything
     line: int | None = None  # 1-based line, or row number of a table or list
     byte: int | None = None
-    id: str = ""  # what the row calls itself
-    source: str = ""
-    license: str = ""
-    quality: float | None = None  # the number in the quality field
 
 
 class Damaged(Exception):
@@ -47,16 +43,14 @@ class Source:
 
     path: str
     size: int
-    text_field: str
     kind: str  # a key of `kinds.reader`
+    fields: tuple[str, ...] = ()  # the fields of a row that are read, the one it must have first; empty: all there are
     consumed: int = 0  # bytes on disk read so far
-    quality_field: str = ""  # none is read where empty
 
     @property
-    def fields(self) -> tuple[str, ...]:
-        """The fields of a row that are read: the text first."""
-        wanted = (self.text_field, *BESIDES, *((self.quality_field,) if self.quality_field else ()))
-        return tuple(dict.fromkeys(wanted))
+    def required(self) -> str:
+        """The field that a table must have; empty where any will do."""
+        return self.fields[0] if self.fields else ""
 
     @property
     def name(self) -> str:

@@ -13,10 +13,10 @@ import zstandard
 from longreach.text.corpus import Corpus
 from longreach.text.document import Document, Skipped
 from longreach.text.formats import reasons
+from spoilt import MIDDLE, packed, planted
 
 GOOD = [{"id": f"r{n}", "text": f'Row {n}, "quoted", ü, a comma.\nA second line. ' + "word " * 40} for n in range(1000)]
 TEXTS = [row["text"] for row in GOOD]
-MIDDLE = 500
 LONG = b"x" * 300
 
 
@@ -30,16 +30,6 @@ def check(path: Path, reason: str, line: int, byte: int | None) -> None:
     assert [document.text for document in documents] == TEXTS
     assert len({document.id for document in documents}) == len(TEXTS)
     assert [(note.path, note.reason, note.line, note.byte) for note in skipped] == [(str(path), reason, line, byte)]
-
-
-def planted(rows: list[bytes], bad: bytes, end: bytes = b"\n") -> tuple[bytes, int]:
-    """The rows with the bad one in the middle, and where it starts."""
-    before = b"".join(row + end for row in rows[:MIDDLE])
-    return before + bad + end + b"".join(row + end for row in rows[MIDDLE:]), len(before)
-
-
-def packed(data: bytes, suffix: str) -> bytes:
-    return {".gz": gzip.compress, ".zst": zstandard.ZstdCompressor().compress}.get(suffix, bytes)(data)
 
 
 JSON_ROWS = [json.dumps(row, ensure_ascii=False).encode() for row in GOOD]
