@@ -117,7 +117,7 @@ def prepare_loss(how: str, tokens: int, dtype: object, hidden: int) -> Step:
     from torch import nn
     from torch.nn import functional
 
-    from longreach.model.loss import weighted_loss
+    from longreach.model.loss import losses
 
     states = torch.randn(1, tokens, hidden, dtype=dtype).requires_grad_()
     head = (torch.randn(VOCABULARY, hidden, dtype=dtype) * hidden**-0.5).requires_grad_()
@@ -126,7 +126,7 @@ def prepare_loss(how: str, tokens: int, dtype: object, hidden: int) -> Step:
     weights[:, 0] = 0
     told, targets = states[0, :-1], words[0, 1:]
     if how == "ours":
-        return lambda: weighted_loss(states, head, words, weights)
+        return lambda: losses(states, head, words, weights)[0]
     if how == "full logits":
         return lambda: functional.cross_entropy((told @ head.T).float(), targets, reduction="sum")
     options = nn.LinearCrossEntropyOptions()

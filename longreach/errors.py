@@ -1,5 +1,7 @@
 """Errors that are the user's to mend; everything else is a bug and keeps its traceback."""
 
+from pathlib import Path
+
 
 class UserError(Exception):
     """One problem and one hint, shown as a single message on stderr with exit status 1.
@@ -14,6 +16,16 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return f"{self.problem}\n  hint: {self.hint}" if self.hint else self.problem
+
+
+def unloadable(model: str, reason: str) -> UserError:
+    """The error for a model that is not there, or is there and cannot be loaded for `reason`."""
+    if Path(model).exists():
+        return UserError(f"cannot load {model}: {reason}")
+    return UserError(
+        f"no model {model}: neither a folder here nor one that the Hugging Face hub gave ({reason})",
+        "check the spelling; a gated model needs `hf auth login`; HF_HUB_OFFLINE=1 allows only what was loaded before",
+    )
 
 
 def missing_extra(package: str, purpose: str, extra: str) -> UserError:

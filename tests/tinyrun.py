@@ -20,6 +20,7 @@ from longreach.model.attention import register
 from longreach.model.batches import Packed, PackedBatches, TrainRow
 from longreach.model.rope import Rope
 from longreach.model.ropeconfig import with_rope
+from longreach.model.samples import Question, Samples
 from longreach.model.settings import TrainSettings
 from longreach.model.stages import Stage
 from longreach.model.train import TrainReport, train
@@ -45,8 +46,8 @@ class Plan:
     spike_factor: float = 10.0
     skip_bad_batches: bool = False
     gradient_checkpointing: bool = False
-    dropout: float = 0.0
-    ragged: bool = False  # 1, 2, 3, 1, ... rows a step, and weights that are fractions
+    ragged: bool = False  # 1, 2, 3, 1, ... rows a step, weights that are fractions, prompts and answers told apart
+    samples: bool = False  # a question is answered wherever the held-out loss is measured
     dropout: float = 0.0  # of the embeddings, in training
     lora: bool = False
     dtype: str = "float32"
@@ -74,13 +75,26 @@ class TinyRows:
         return Row(tokens, lengths, np.zeros(3, np.int64))
 
 
+class Parted(Packed):
+    """The first third of each row is a prompt, then comes an answer; the last word is in neither."""
+
+    parts = ("prompt", "answer")
+
+    def __getitem__(self, place: int) -> TrainRow:
+        row = super().__getitem__(place)
+        parts = np.full(len(row.tokens), 2, np.uint8)
+        parts[: len(parts) // 3] = 1
+        parts[row.lengths.sum() - 1] = 0
+        return replace(row, parts=parts)
+
+
 class RaggedBatches:
     """As a mix of chats gives them."""
 
     rows_per_step, vocab_size = 0, VOCABULARY
 
     def __init__(self, rows: Packed) -> None:
-        self.seq_len, self.rows = rows.seq_len, rows
+        self.seq_len, self.rows, self.parts = rows.seq_len, rows, rows.parts
 
     def plan(self, step: int) -> Sequence[int]:
         return range(self.position(step), self.position(step + 1))
@@ -115,8 +129,9 @@ def stages_of(plan: Plan) -> list[Stage]:
     found = []
     for place, word in enumerate(plan.steps.split(",")):
         steps, _, length = word.partition("@")
-        rows = Packed(TinyRows(50, int(length or 64), 0))
-        batches = RaggedBatches(rows) if plan.ragged else PackedBatches(rows, plan.batch_tokens, seed=place)
+        rows = TinyRows(50, int(length or 64), 0)
+        packed = PackedBatches(Packed(rows), plan.batch_tokens, seed=place)
+        batches = RaggedBatches(Parted(rows)) if plan.ragged else packed
         found.append(Stage(batches, Rope("abf", 50_000.0) if place else Rope("none"), int(steps)))
     return found
 
@@ -139,8 +154,18 @@ def tiny_run(out: Path, plan: Plan) -> TrainReport:
             )
         return with_lora(model) if plan.lora else model
 
-    held_out = {"held-out": Packed(TinyRows(9, 256, 1))}
-    return train(load, tokenizer, stages_of(plan), settings_of(plan), out, {"run": "tiny"}, held_out)
+    held_out = {"held-out": (Parted if plan.ragged else Packed)(TinyRows(9, 256, 1))}
+    samples = samples_of(tokenizer) if plan.samples else None
+    return train(load, tokenizer, stages_of(plan), settings_of(plan), out, {"run": "tiny"}, held_out, samples)
+
+
+def samples_of(tokenizer: Any) -> Samples:
+    """One question that nobody answered yet, and one whose answer may be anything."""
+    questions = [
+        Question("short", list(range(20, 30)), "twenty?", "Thirty"),
+        Question("long", list(range(100, 150)), "a hundred?", ""),
+    ]
+    return Samples(questions, tokenizer, frozenset({2, 3}), 5)
 
 
 def with_lora(model: Any) -> Any:

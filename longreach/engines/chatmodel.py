@@ -13,8 +13,8 @@ from typing import Any
 from jinja2 import TemplateError
 
 from longreach.engines.base import Completion, Message, Request, RequestFailed, Sampling
-from longreach.engines.checkpoint import check_fits, no_chat_template, refused_chat, unloadable
-from longreach.errors import UserError, missing_extra
+from longreach.engines.checkpoint import check_fits, no_chat_template, refused_chat
+from longreach.errors import UserError, missing_extra, unloadable
 
 try:
     import torch

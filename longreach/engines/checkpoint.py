@@ -1,19 +1,7 @@
 """What the engines that load a checkpoint themselves have in common: the errors that a user can mend."""
 
-from pathlib import Path
-
 from longreach.engines.base import RequestRefused
 from longreach.errors import UserError
-
-
-def unloadable(model: str, reason: str) -> UserError:
-    """The error for a model that is not there, or is there and cannot be loaded for `reason`."""
-    if Path(model).exists():
-        return UserError(f"cannot load {model}: {reason}")
-    return UserError(
-        f"no model {model}: neither a folder here nor one that the Hugging Face hub gave ({reason})",
-        "check the spelling; a gated model needs `hf auth login`; HF_HUB_OFFLINE=1 allows only what was loaded before",
-    )
 
 
 def no_chat_template(model: str) -> UserError:

@@ -20,8 +20,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from longreach.engines.base import Completion, Message, Request, RequestFailed, RequestRefused
-from longreach.engines.checkpoint import check_fits, no_chat_template, refused_chat, unloadable
-from longreach.errors import UserError, missing_extra
+from longreach.engines.checkpoint import check_fits, no_chat_template, refused_chat
+from longreach.errors import UserError, missing_extra, unloadable
 
 os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # vLLM reads these when it is first imported
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")

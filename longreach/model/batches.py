@@ -5,7 +5,7 @@ the position in training is one integer, no sampler has a state, and a run goes 
 number of processes. Within a process the rows are cut into micro-batches by tokens. How they are cut changes nothing
 but memory and speed, since losses are sums over the weight of the whole step.
 
-The tokens of a step are read at once: 20 bytes each, shared out over the processes.
+The tokens of a step are read at once: some 20 bytes each, shared out over the processes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,17 +20,21 @@ from longreach.errors import UserError
 from longreach.rows.order import RowOrder
 from longreach.rows.rows import Row
 
+LONGEST_NAME = 120
+
 
 @dataclass(frozen=True, slots=True)
 class TrainRow:
     """A row and the weight of predicting each of its tokens from those before it in its document.
 
     `lengths` are the documents in the row, which do not see each other; what follows the last of them is padding.
+    `parts` says by which part of the training a token is reported: 0 by none, k by the k-th name of the batches.
     """
 
     tokens: NDArray[Any]
     lengths: NDArray[np.int32]
     weights: NDArray[np.float32]
+    parts: NDArray[np.uint8] | None = None
 
 
 class Batches(Protocol):
@@ -39,6 +43,7 @@ class Batches(Protocol):
     seq_len: int  # no row is longer
     vocab_size: int  # no token is as large
     rows_per_step: int  # 0 where it differs from step to step
+    parts: tuple[str, ...]  # whose losses are told apart; () where no row says
 
     def plan(self, step: int) -> Sequence[Any]:
         """What the rows of a step are, in order: cheap, every process asks for all of them."""
@@ -64,6 +69,8 @@ class PackedRows(Protocol):
 class Packed:
     """Packed rows as they are trained on: on all of their tokens, documents apart unless told otherwise."""
 
+    parts: tuple[str, ...] = ()
+
     def __init__(self, rows: PackedRows, *, attend_across_documents: bool = False) -> None:
         self.seq_len, self.vocab_size = rows.seq_len, rows.vocab_size
         self._rows, self._across = rows, attend_across_documents
@@ -77,6 +84,8 @@ class Packed:
 
 class PackedBatches:
     """Packed rows in the order of a seed, as many in each step as hold `batch_tokens`."""
+
+    parts: tuple[str, ...] = ()
 
     def __init__(self, rows: Packed, batch_tokens: int, seed: int) -> None:
         self.seq_len, self.vocab_size = rows.seq_len, rows.vocab_size
@@ -113,6 +122,12 @@ def packed_row(row: Row, attend_across_documents: bool) -> TrainRow:
     return TrainRow(row.tokens, lengths, weights)
 
 
+def called(item: Any) -> str:
+    """What a row is, for a message: one may be made of hundreds of examples."""
+    name = str(item)
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
+
+
 EMPTY = TrainRow(np.zeros(2, np.int64), np.array([2], np.int32), np.zeros(2, np.float32))
 
 
@@ -147,19 +162,24 @@ def micro_batches(rows: Sequence[TrainRow], tokens: int) -> Iterator[Sequence[Tr
 
 
 def collate(rows: Sequence[TrainRow]) -> dict[str, torch.Tensor]:
-    """Rows side by side, padded on the right; positions restart at every document and at the padding."""
+    """Rows side by side, padded on the right; positions restart at every document and at the padding.
+
+    "parts" is there only where a row has them, and is not for the model.
+    """
     width = max(len(row.tokens) for row in rows)
     tokens, positions = np.zeros((2, len(rows), width), np.int64)
     weights = np.zeros((len(rows), width), np.float32)
+    parts = np.zeros((len(rows), width), np.uint8)
     for place, row in enumerate(rows):
         tokens[place, : len(row.tokens)] = row.tokens
         weights[place, : len(row.tokens)] = row.weights
         positions[place] = restarting(row.lengths, width)
-    return {
-        "input_ids": torch.from_numpy(tokens),
-        "position_ids": torch.from_numpy(positions),
-        "weights": torch.from_numpy(weights),
-    }
+        if row.parts is not None:
+            parts[place, : len(row.tokens)] = row.parts
+    batch = {"input_ids": tokens, "position_ids": positions, "weights": weights}
+    if any(row.parts is not None for row in rows):
+        batch["parts"] = parts
+    return {name: torch.from_numpy(array) for name, array in batch.items()}
 
 
 def restarting(lengths: NDArray[np.int32], width: int) -> NDArray[np.int64]:

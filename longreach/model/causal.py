@@ -60,7 +60,7 @@ class LossHead(nn.Linear):  # type: ignore[misc]
     ) -> Any:
         if tokens is None or weights is None or finish is None:
             return super().forward(hidden)
-        return losses(hidden, self.weight, tokens, weights, bias=self.bias, softcap=finish.softcap, scale=finish.scale)
+        return losses(hidden, self.weight, tokens, weights, bias=self.bias, finish=finish)
 
 
 @functools.cache

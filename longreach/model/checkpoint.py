@@ -25,7 +25,7 @@ def save_model(model: Any, tokenizer: Any, folder: Path, provenance: Mapping[str
     window = model.config.max_position_embeddings
 
     def write(into: Path) -> None:
-        model.save_pretrained(into)
+        write_weights(model, into)
         if (into / "config.json").exists():  # an adapter has none
             _add_old_keys(into / "config.json")
         if tokenizer is not None:
@@ -34,6 +34,12 @@ def save_model(model: Any, tokenizer: Any, folder: Path, provenance: Mapping[str
 
     rope = {"rope_parameters": model.config.rope_parameters, "max_position_embeddings": window}
     write_checkpoint(folder, write, {**provenance, **rope})
+
+
+def write_weights(model: Any, folder: Path) -> None:
+    """The weights and how they generate: where an adapter's answers end is not for its base to say."""
+    model.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
 
 
 def _add_old_keys(config: Path) -> None:

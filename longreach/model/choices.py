@@ -9,6 +9,7 @@ import torch
 from longreach.model.aliases import Choice
 from longreach.model.options import TrainingOptions
 from longreach.model.settings import BFLOAT16, FLOAT32, TrainSettings
+from longreach.tables import print_table
 
 Choices = dict[str, Choice]
 
@@ -51,7 +52,7 @@ def _warmup(options: TrainingOptions, wanted: Choice, steps: int) -> Choice:
     return (
         wanted
         if wanted.value <= most
-        else Choice(most, f"a tenth of the steps; {wanted.value:,} in the {wanted.origin}")
+        else Choice(most, f"a tenth of the steps; else {wanted.value:,}: {wanted.origin}")
     )
 
 
@@ -91,3 +92,13 @@ def shaping_choices(choices: Choices) -> dict[str, Any]:
         for name, (value, _) in choices.items()
         if not name.endswith("_every")
     }
+
+
+def print_choices(choices: Choices) -> None:
+    """Every setting with its origin, on stdout."""
+    print_table(("setting", "value", "origin"), [(name.replace("_", " "), *each) for name, each in choices.items()])
+
+
+def choices_json(choices: Choices) -> dict[str, Any]:
+    """The same for programs."""
+    return {name: {"value": value, "origin": origin} for name, (value, origin) in choices.items()}

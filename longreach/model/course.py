@@ -13,11 +13,14 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from longreach.errors import UserError
+from longreach.model.batches import called
 from longreach.model.guard import Guard
 from longreach.model.meter import Meter, step_line
 from longreach.model.metrics import Metrics
-from longreach.model.processes import say, summed, world
-from longreach.model.settings import TrainSettings
+from longreach.model.parts import part_figures
+from longreach.model.processes import barrier, say, summed, world
+from longreach.model.samples import Samples, sample_lines
+from longreach.model.settings import BFLOAT16, TrainSettings
 from longreach.model.signals import StopRequest
 from longreach.model.stages import Leg
 from longreach.model.validate import Validation, validation_line
@@ -35,6 +38,7 @@ class Course(TrainerCallback):  # type: ignore[misc]
     meter: Meter
     stop: StopRequest
     validation: Validation
+    samples: Samples | None
     metrics: Metrics | None
     step: int  # the last one that is over
     total: int  # steps of the run
@@ -48,13 +52,15 @@ class Course(TrainerCallback):  # type: ignore[misc]
     _skips: int = 0
     _step_tokens: float = 0.0
     _flops: float = 0.0
+    _parts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     # What the trainer tells
 
-    def computed(self, loss: float, lengths: Sequence[int], device: torch.device) -> None:
-        """The backward passes of a step are over: add up what the processes know of it."""
-        known = [loss, float(sum(lengths)), self.meter.flops(lengths), float(bool(self.stop.received))]
-        self.loss, self._step_tokens, self._flops, asked = summed(known, device)
+    def computed(self, loss: float, lengths: Sequence[int], device: torch.device, parts: Sequence[float]) -> None:
+        """The backward passes of a step are over: add up what the processes know of it, `parts` as part_sums has it."""
+        known = [loss, float(sum(lengths)), self.meter.flops(lengths), float(bool(self.stop.received)), *parts]
+        self.loss, self._step_tokens, self._flops, asked, *of_parts = summed(known, device)
+        self._parts = part_figures(self.leg.stage.batches.parts, of_parts)
         self.stopping = bool(asked)
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
@@ -95,13 +101,26 @@ class Course(TrainerCallback):  # type: ignore[misc]
         control.should_training_stop = ended or self.stopping
 
     def validate(self, model: nn.Module) -> None:
-        """Measure and record the held-out losses."""
+        """Measure and record the held-out losses, and let the model answer."""
         found = self.validation.measure(model)
         if found and self.metrics:
             self.metrics.write({"step": self.step, "stage": self.leg.number, "validation": found})
             for name, figures in found.items():
                 say(validation_line(self.step, name, figures))
+        if self.samples:
+            self._sample(model, self.samples)
         self.meter.pause()
+
+    def _sample(self, model: nn.Module, samples: Samples) -> None:
+        """The answers of the first process; the others wait."""
+        if self.metrics:
+            half = self.settings.dtype == BFLOAT16
+            with torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=half):
+                found = samples.measure(model)
+            self.metrics.write({"step": self.step, "stage": self.leg.number, **found})
+            for line in sample_lines(self.step, found):
+                say(line)
+        barrier()
 
     # What it says
 
@@ -109,7 +128,7 @@ class Course(TrainerCallback):  # type: ignore[misc]
         """Which data the step under way is made of."""
         step = self.step - self.leg.begin
         batches = self.leg.stage.batches
-        items = [str(item) for item in batches.plan(step)]
+        items = [called(item) for item in batches.plan(step)]
         shown = ", ".join(items[:32]) + (f" and {len(items) - 32} more" if len(items) > 32 else "")
         return (
             f"Its batch begins at training position {batches.position(step)} of stage {self.leg.number}: rows {shown}"
@@ -138,6 +157,7 @@ class Course(TrainerCallback):  # type: ignore[misc]
             "step": self.step,
             "stage": self.leg.number,
             "loss": self.loss,
+            **({"parts": self._parts} if self._parts else {}),
             "gradient_norm": self.gradient_norm,
             "learning_rate": self._learning_rate,
             "tokens": self.tokens,

@@ -9,15 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from longreach.errors import UserError, missing_extra
+from longreach.errors import UserError, missing_extra, unloadable
 from longreach.model.rope import Rope
 
 try:
     import torch
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+    from longreach.model.fourbit import four_bits
     from longreach.model.ropeconfig import rope_notes, with_rope
     from longreach.model.rotary import check_rope
 except ModuleNotFoundError as error:
@@ -31,8 +32,14 @@ UNREADABLE = (OSError, ValueError, KeyError, SafetensorError, StrictDataclassErr
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
 
 
-def load_model(base: str, rope: Rope, seq_len: int, *, dtype: str, attention: str) -> tuple[Any, Any]:
-    """The model of a folder or hub id and its tokenizer (None where it has none), ready for rows of `seq_len`."""
+def load_model(
+    base: str, rope: Rope, seq_len: int, *, dtype: str, attention: str, four_bit: bool = False
+) -> tuple[Any, Any]:
+    """The model of a folder or hub id and its tokenizer (None where it has none), ready for rows of `seq_len`.
+
+    With `four_bit`, its linear layers are frozen and in 4 bits, the rest in `dtype`, and all of it on the GPU.
+    """
+    quantization = {"quantization_config": four_bits()} if four_bit else {}
     if Path(base).exists():
         _check_folder(Path(base))
     config = with_rope_said(read_config(base), rope, seq_len)
@@ -46,12 +53,14 @@ def load_model(base: str, rope: Rope, seq_len: int, *, dtype: str, attention: st
             trust_remote_code=False,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are refused below, by name
+            **quantization,
         )
     except UNREADABLE as error:
-        raise unloadable(base, error) from error
+        raise unloadable(base, why(error)) from error
     _check_weights(base, report)
     check_rope(model)
-    return model, _tokenizer(base)
+    _check_generation(base, model)
+    return model, own_tokenizer(base)
 
 
 def new_model(
@@ -70,7 +79,7 @@ def new_model(
         try:
             model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention)
         except ValueError as error:
-            raise unloadable(name, error) from error
+            raise unloadable(name, why(error)) from error
     check_rope(model)
     return model
 
@@ -88,7 +97,7 @@ def read_config(model: str) -> Any:
     try:
         return AutoConfig.from_pretrained(model, trust_remote_code=False)
     except UNREADABLE as error:
-        raise unloadable(model, error) from error
+        raise unloadable(model, why(error)) from error
 
 
 def new_config(settings: Mapping[str, Any]) -> Any:
@@ -99,15 +108,9 @@ def new_config(settings: Mapping[str, Any]) -> Any:
         raise UserError(f"these are no settings of a model: {error}", "a config.json has a model_type") from error
 
 
-def unloadable(model: str, error: Exception) -> UserError:
-    """The error for a model that is not there, or is there and cannot be loaded."""
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    if Path(model).exists():
-        return UserError(f"cannot load {model}: {reason}")
-    return UserError(
-        f"no model {model}: neither a path here nor one that the Hugging Face hub gave ({reason})",
-        "check the spelling; a gated model needs `hf auth login`; HF_HUB_OFFLINE=1 allows only what was loaded before",
-    )
+def why(error: Exception) -> str:
+    """The first line of an error that may have many, or none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _check_folder(folder: Path) -> None:
@@ -117,7 +120,7 @@ def _check_folder(folder: Path) -> None:
     if (folder / "adapter_config.json").exists():
         raise UserError(
             f"{folder} is a LoRA adapter, not a model",
-            "name its base model, or merge the two with peft: merge_and_unload()",
+            f"name its base model, or merge the two: finetune merge --adapter {folder} --out ...",
         )
     if not (folder / "config.json").exists():
         raise UserError(f"{folder} is no model: it has no config.json")
@@ -147,10 +150,22 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:3]) + ", ..." * (len(names) > 3)
 
 
-def _tokenizer(base: str) -> Any:
+def _check_generation(base: str, model: Any) -> None:
+    """transformers loads a generation_config.json that contradicts itself, but would refuse to save it."""
+    own = model.generation_config
+    try:
+        own.validate(strict=True)
+    except ValueError as error:
+        special = {name: value for name, value in own.to_dict().items() if name.endswith("_token_id")}
+        model.generation_config = GenerationConfig(**special)
+        logger.warning("the generation_config.json of %s is not kept but for its special tokens: %s", base, error)
+
+
+def own_tokenizer(base: str) -> Any:
+    """The tokenizer of a folder or hub id; None where a folder has none."""
     if Path(base).exists() and not any((Path(base) / name).exists() for name in TOKENIZER_FILES):
         return None
     try:
         return AutoTokenizer.from_pretrained(base, trust_remote_code=False)
     except UNREADABLE as error:
-        raise unloadable(base, error) from error
+        raise unloadable(base, why(error)) from error

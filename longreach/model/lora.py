@@ -10,12 +10,14 @@ from typing import Any
 
 from longreach.errors import UserError, missing_extra
 from longreach.model.checkpoint import PROVENANCE, read_provenance
-from longreach.model.load import UNREADABLE, load_model
+from longreach.model.load import UNREADABLE, load_model, own_tokenizer
 from longreach.model.rope import Rope, parse_rope
 from longreach.model.rotary import check_rope
 
 try:
     from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, load_peft_weights
+    from transformers import GenerationConfig
+    from transformers.utils import GENERATION_CONFIG_NAME
 except ModuleNotFoundError as error:
     if error.name != "peft":
         raise
@@ -47,7 +49,10 @@ def trained_whole(model: Any) -> list[str]:
 
 
 def load_adapter(adapter: Path, base: str = "", *, dtype: str, attention: str) -> tuple[Any, Any]:
-    """The adapter on its base (the one it was trained on where none is given), and the tokenizer."""
+    """The adapter on its base (the one it was trained on where none is given), and the tokenizer.
+
+    Tokenizer, chat template and the tokens that end an answer are the adapter's where its folder has them.
+    """
     trained_on, rope, seq_len = _origin(adapter)
     base = base or trained_on
     model, tokenizer = load_model(base, rope, seq_len, dtype=dtype, attention=attention)
@@ -57,7 +62,9 @@ def load_adapter(adapter: Path, base: str = "", *, dtype: str, attention: str) -
             f"{adapter} was trained with the RoPE {wanted}, {base} comes to {found}",
             f"give the base that it was trained on: {trained_on}",
         )
-    return _put_on(model, adapter, base), tokenizer
+    if (adapter / GENERATION_CONFIG_NAME).is_file():
+        model.generation_config = GenerationConfig.from_pretrained(str(adapter))
+    return _put_on(model, adapter, base), own_tokenizer(str(adapter)) or tokenizer
 
 
 def _origin(adapter: Path) -> tuple[str, Rope, int]:

@@ -37,34 +37,7 @@ class Finish:
         return steepness
 
 
-def weighted_loss(
-    hidden: torch.Tensor,
-    head: torch.Tensor,
-    tokens: torch.Tensor,
-    weights: torch.Tensor,
-    *,
-    bias: torch.Tensor | None = None,
-    softcap: float | None = None,
-    scale: float = 1.0,
-) -> torch.Tensor:
-    """Sum over t of weights[b, t] x cross entropy of tokens[b, t], told by hidden[b, t - 1]; an fp32 scalar."""
-    return losses(hidden, head, tokens, weights, bias=bias, softcap=softcap, scale=scale)[0]
-
-
-def token_losses(
-    hidden: torch.Tensor,
-    head: torch.Tensor,
-    tokens: torch.Tensor,
-    *,
-    bias: torch.Tensor | None = None,
-    softcap: float | None = None,
-    scale: float = 1.0,
-) -> torch.Tensor:
-    """Cross entropy of each token, fp32 [B, T], 0 at t = 0; no gradient."""
-    every = torch.ones(tokens.shape, device=tokens.device)
-    every[:, 0] = 0
-    with torch.no_grad():
-        return losses(hidden, head, tokens, every, bias=bias, softcap=softcap, scale=scale)[1]
+PLAIN = Finish()
 
 
 def losses(
@@ -74,15 +47,17 @@ def losses(
     weights: torch.Tensor,
     *,
     bias: torch.Tensor | None = None,
-    softcap: float | None = None,
-    scale: float = 1.0,
+    finish: Finish = PLAIN,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The weighted sum, and the cross entropy [B, T] of each token of nonzero weight (0 elsewhere, no gradient)."""
+    """The sum of weights[b, t] x cross entropy of tokens[b, t], told by hidden[b, t - 1]: an fp32 scalar.
+
+    And the cross entropy [B, T] of each token of nonzero weight, 0 elsewhere, without gradient.
+    """
     rows, length, size = hidden.shape
     trained = weights.flatten().nonzero().flatten()
     if bool((trained % length == 0).any()):
         raise ValueError("the first token of a row has a weight, but nothing stands before it")
-    flat, finish = hidden.reshape(-1, size), Finish(scale, softcap)
+    flat = hidden.reshape(-1, size)
     args = trained - 1, tokens.flatten()[trained], weights.flatten()[trained].float()
     learning = [x is not None and x.requires_grad for x in (flat, head, bias)]
     if torch.is_grad_enabled() and any(learning):

@@ -16,6 +16,7 @@ from accelerate.utils import is_peft_model
 
 from longreach.errors import UserError
 from longreach.model.flops import Shape, document_flops, shape_of
+from longreach.model.parts import shown_parts
 from longreach.model.processes import world
 
 PEAKS = {  # dense bf16, in TFLOP/s, by what the device's name holds; the first that fits
@@ -104,6 +105,8 @@ def step_line(line: Mapping[str, Any], steps: int, left: float) -> str:
         f"{short(figures['tokens_per_second']):>6s} tokens/s | mfu {mfu} | {figures['memory_gb']:5.1f} GB | "
         f"ETA {clock(left)}"
     )
+    if "parts" in line:
+        shown += f" | {shown_parts(line['parts'])}"
     return f"{shown} | SKIPPED: {line['skipped']}" if "skipped" in line else shown
 
 

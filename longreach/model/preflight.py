@@ -11,7 +11,7 @@ import torch
 from accelerate.utils import is_peft_model
 
 from longreach.errors import UserError
-from longreach.model.batches import Batches, TrainRow
+from longreach.model.batches import Batches, TrainRow, called
 from longreach.model.isolation import check_isolation
 from longreach.model.processes import world
 from longreach.model.rotary import check_rope
@@ -79,15 +79,16 @@ def _uneven(batches: Batches) -> list[str]:
 def _of_rows(stage: Stage, vocabulary: int) -> Iterator[str]:
     """What is wrong with the first rows. One of padding and single tokens is odd but harmless."""
     for item, row in _first_rows(stage):
+        name = called(item)
         if int(row.tokens.max()) >= vocabulary:
-            yield f"row {item} holds token {int(row.tokens.max())}, the model knows {vocabulary}"
+            yield f"row {name} holds token {int(row.tokens.max())}, the model knows {vocabulary}"
         if not row.weights.any() and row.lengths.max(initial=0) > 1:
-            yield f"row {item} has no token to train on"
+            yield f"row {name} has no token to train on"
         if not (row.weights >= 0).all() or not np.isfinite(row.weights).all():
-            yield f"row {item} has weights below 0, or that are no numbers"
+            yield f"row {name} has weights below 0, or that are no numbers"
         ends = np.cumsum(row.lengths)
         if row.weights[ends - row.lengths].any() or row.weights[row.lengths.sum() :].any():
-            yield f"row {item} has a weight on padding, or on the first token of a document, which nothing precedes"
+            yield f"row {name} has a weight on padding, or on the first token of a document, which nothing precedes"
 
 
 def _first_rows(stage: Stage) -> Iterator[tuple[Any, TrainRow]]:

@@ -32,6 +32,7 @@ from longreach.model.preflight import check_batches, check_model, check_processe
 from longreach.model.processes import barrier, meet, rank, say, world
 from longreach.model.rope import Rope
 from longreach.model.rotation import Checkpoints
+from longreach.model.samples import Samples
 from longreach.model.schedule import Schedule
 from longreach.model.settings import BFLOAT16, TrainSettings
 from longreach.model.signals import StopRequest
@@ -59,18 +60,23 @@ def train(
     out: Path,
     provenance: Mapping[str, Any],
     validation: Mapping[str, HeldOut] | None = None,
+    samples: Samples | None = None,
 ) -> TrainReport:
     """Train through all stages, from the last checkpoint in `out` on, and leave the finished model in `out`.
 
     `load(rope, seq_len)` gives the model as it is before the first step: float32 weights, on the CPU, attention
-    "longreach", adapters added. The caller holds the folder and has made sure that it belongs to these settings.
+    "longreach", adapters added, its generation_config as the finished model shall have it. Weights of 4 bits are on
+    the GPU already. The model answers `samples` whenever it is validated. The caller holds the folder and has made
+    sure that it belongs to these settings.
     """
     check_processes()
     meet()
     disable_progress_bar()  # of every file that transformers writes
     widest = max(stage.batches.seq_len for stage in stages)
     settings = replace(settings, micro_batch_tokens=settings.micro_batch_tokens or widest)
-    run = Run(load, tokenizer, legs(stages), settings, Checkpoints(out, settings.keep_checkpoints), provenance)
+    checkpoints = Checkpoints(out, settings.keep_checkpoints)
+    asked = samples if samples and samples.questions else None
+    run = Run(load, tokenizer, legs(stages), settings, checkpoints, provenance, asked)
     if is_whole(out):
         say(f"{out} is finished already")
         return run.report(read_provenance(out)["training"])
@@ -90,6 +96,7 @@ class Run:
     settings: TrainSettings
     checkpoints: Checkpoints
     provenance: Mapping[str, Any]
+    samples: Samples | None
 
     @property
     def steps(self) -> int:
@@ -148,6 +155,8 @@ class Run:
         check_batches(self.legs[leg.number - 1 :], model.config.get_text_config().vocab_size)
         check_model(model, leg)
         check_room(model, self.checkpoints.folder)
+        if self.samples:
+            self.samples.check(model.config.get_text_config().max_position_embeddings)
         schedule = Schedule(
             self.settings.schedule, self.steps, self.settings.warmup_steps, self.settings.final_lr_share
         )
@@ -163,6 +172,7 @@ class Run:
                 meter=Meter(model, trainer.args.device),
                 stop=stop,
                 validation=validation,
+                samples=self.samples,
                 metrics=metrics,
                 step=done,
                 total=self.steps,

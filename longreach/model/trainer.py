@@ -28,7 +28,9 @@ from trl import SFTConfig, SFTTrainer
 
 from longreach.errors import UserError
 from longreach.model.batches import StepBatch, step_batch
+from longreach.model.checkpoint import write_weights
 from longreach.model.course import Course
+from longreach.model.parts import part_sums
 from longreach.model.processes import rank, summed, world
 from longreach.model.rotation import Checkpoints
 from longreach.model.schedule import Schedule
@@ -52,13 +54,14 @@ class LongTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no types
         checkpoints: Checkpoints,
         provenance: Mapping[str, Any],
     ) -> None:
-        super().__init__(
-            model=model,
-            args=trainer_arguments(model, leg, settings, checkpoints.folder),
-            train_dataset=Dataset.from_dict({"input_ids": [[0]]}),  # TRL insists on one; get_train_dataloader feeds
-            data_collator=list,
-            processing_class=tokenizer,
-        )
+        with kept_in_float32(model):
+            super().__init__(
+                model=model,
+                args=trainer_arguments(model, leg, settings, checkpoints.folder),
+                train_dataset=Dataset.from_dict({"input_ids": [[0]]}),  # TRL insists on one; get_train_dataloader feeds
+                data_collator=list,
+                processing_class=tokenizer,
+            )
         self.remove_callback(PrinterCallback)
         self.processing_class = None  # the trainer would rewrite the base's special tokens by it
         self._tokenizer_to_save = tokenizer
@@ -98,12 +101,14 @@ class LongTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no types
             raise RuntimeError(f"{world()} processes would train apart: the model is a bare {type(model).__name__}")
         torch.manual_seed(step_seed(self._settings.seed, self.state.global_step, rank()))
         loss = torch.zeros((), dtype=torch.float64, device=self.args.device)
+        self._part_sums = loss.new_zeros(2, len(self._leg.stage.batches.parts))
         for place, micro in enumerate(inputs.micro, 1):
             last = place == len(inputs.micro)
             self.accelerator.gradient_state._set_sync_gradients(last)
             with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
                 loss += super().training_step(model, micro, num_items_in_batch)
-        self._course.computed(loss.item() / world(), inputs.lengths, self.args.device)
+        own_loss, *parts = torch.cat([loss[None], self._part_sums.flatten()]).tolist()
+        self._course.computed(own_loss / world(), inputs.lengths, self.args.device, parts)
         return loss.float()
 
     def compute_loss(
@@ -114,9 +119,14 @@ class LongTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no types
         num_items_in_batch: float | None = None,
     ) -> torch.Tensor:
         """This micro-batch's part of the step's loss; times the processes, since their gradients are averaged."""
-        summed: torch.Tensor = model(**inputs, use_cache=False).loss
+        given = {name: tensor for name, tensor in inputs.items() if name != "parts"}
+        found = model(**given, use_cache=False)
         assert num_items_in_batch is not None  # get_batch_samples gives it
-        return summed * (world() / num_items_in_batch)
+        if "parts" in inputs:
+            count = len(self._leg.stage.batches.parts)
+            self._part_sums += part_sums(found.token_losses, given["weights"], inputs["parts"], count)
+        loss: torch.Tensor = found.loss * (world() / num_items_in_batch)
+        return loss
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         """The norm before clipping."""
@@ -153,7 +163,7 @@ class LongTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no types
         return {"rope": str(stage.rope), "seq_len": stage.batches.seq_len, "rope_parameters": config.rope_parameters}
 
     def _write(self, folder: Path) -> None:
-        self.model.save_pretrained(folder)
+        write_weights(self.model, folder)
         self._tokenizer_to_save.save_pretrained(folder)
         for name, part in ((OPTIMIZER_NAME, self.optimizer), (SCHEDULER_NAME, self.lr_scheduler)):
             with (folder / name).open("wb") as file:  # by its path, torch would not say that the disk is full
@@ -207,6 +217,17 @@ def trainer_arguments(model: Any, leg: Leg, settings: TrainSettings, folder: Pat
         eval_strategy="no",
         disable_tqdm=True,
     )
+
+
+@contextlib.contextmanager
+def kept_in_float32(model: nn.Module) -> Iterator[None]:
+    """TRL rounds what is trained beside weights of 4 bits to bfloat16, in which small steps are lost: undo it."""
+    four_bit = getattr(model, "is_loaded_in_4bit", False)
+    trained = [each for each in model.parameters() if each.requires_grad and four_bit]
+    before = [each.data for each in trained]
+    yield
+    for each, data in zip(trained, before, strict=True):
+        each.data = data
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from longreach.model.batches import TrainRow, collate, micro_batches
+from longreach.model.parts import part_figures, part_sums, shown_parts
 from longreach.model.processes import rank, summed, world
 
 SMALLEST = 64
@@ -21,6 +22,8 @@ SMALLEST = 64
 
 class HeldOut(Protocol):
     """A set of rows that are not trained on."""
+
+    parts: tuple[str, ...]  # as those of Batches
 
     def __len__(self) -> int: ...
 
@@ -57,15 +60,22 @@ class Validation:
     def _measure(self, model: nn.Module, held_out: HeldOut) -> dict[str, Any]:
         device = next(model.parameters()).device
         sums = np.zeros((2, len(EDGES)))
+        of_parts = torch.zeros(2, len(held_out.parts), dtype=torch.float64, device=device)
         mine = [held_out[place] for place in self._places(held_out)[rank() :: world()]]
         for rows in micro_batches(mine, self._micro_tokens) if mine else ():
             batch = {name: tensor.to(device) for name, tensor in collate(rows).items()}
+            parts = batch.pop("parts", None)
             losses = model(**batch, use_cache=False).token_losses
+            if parts is not None:
+                of_parts += part_sums(losses, batch["weights"], parts, len(held_out.parts))
             sums += by_length(*(each.cpu().numpy() for each in (losses, batch["weights"], batch["position_ids"])))
-        losses, weights = np.reshape(summed([*sums[0], *sums[1]], device), (2, -1))
+        found = summed([*sums.flat, *of_parts.flatten().tolist()], device)
+        losses, weights = np.reshape(found[: sums.size], sums.shape)
+        told_apart = part_figures(held_out.parts, found[sums.size :])
         return {
             "loss": float(losses.sum() / weights.sum()),
             "tokens": float(weights.sum()),
+            **({"parts": told_apart} if told_apart else {}),
             "by_length": {
                 str(EDGES[place]): float(losses[place] / weights[place]) for place in np.flatnonzero(weights)
             },
@@ -83,8 +93,10 @@ def by_length(losses: NDArray[Any], weights: NDArray[Any], positions: NDArray[An
 
 
 def validation_line(step: int, name: str, figures: Mapping[str, Any]) -> str:
-    """The loss, its perplexity and the loss at each length."""
+    """The loss, its perplexity, the loss of each part and at each length."""
     lengths: Sequence[str] = [f"{length}: {loss:.4f}" for length, loss in figures["by_length"].items()]
     loss = figures["loss"]
     perplexity = math.exp(min(loss, 99))
-    return f"step {step} | {name} | loss {loss:.4f} | perplexity {perplexity:.2f} | by length {', '.join(lengths)}"
+    parts = f" | {shown_parts(figures['parts'])}" if "parts" in figures else ""
+    by_length = f"by length {', '.join(lengths)}"
+    return f"step {step} | {name} | loss {loss:.4f} | perplexity {perplexity:.2f}{parts} | {by_length}"

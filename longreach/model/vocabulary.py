@@ -22,17 +22,28 @@ SHIPPED_SPECIAL = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"
 
 def tokenizer_of(rows: Rows) -> Any:
     """The tokenizer that made the rows, as transformers has it: to be saved beside a new model."""
-    name = rows.tokenizer
-    if name == SHIPPED_NAME:
-        return PreTrainedTokenizerFast(tokenizer_file=str(SHIPPED), model_max_length=rows.seq_len, **SHIPPED_SPECIAL)
-    if Path(name).is_file():
-        return PreTrainedTokenizerFast(tokenizer_file=name, model_max_length=rows.seq_len)
     try:
-        return AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
+        return named_tokenizer(rows.tokenizer, rows.seq_len)
+    except UserError as error:
         raise UserError(
-            f"the rows in {rows.folder} were made with the tokenizer {name}, which cannot be loaded: {error}",
+            f"the rows in {rows.folder} were made with a tokenizer that is gone: {error}",
             "put it where it was, or prepare the rows again",
+        ) from error
+
+
+def named_tokenizer(name: str, window: int | None = None) -> Any:
+    """The tokenizer of a model's folder, a tokenizer.json or a hub id as transformers has it; "": the shipped one."""
+    size = {} if window is None else {"model_max_length": window}
+    if name in ("", SHIPPED_NAME):
+        return PreTrainedTokenizerFast(tokenizer_file=str(SHIPPED), **size, **SHIPPED_SPECIAL)
+    if Path(name).is_file():
+        return PreTrainedTokenizerFast(tokenizer_file=name, **size)
+    try:
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"no tokenizer {name}: {reason}", "a model's folder holds tokenizer.json and tokenizer_config.json"
         ) from error
 
 

@@ -69,6 +69,22 @@ def test_the_attention_is_the_one_that_was_asked_for(base: Path) -> None:
     assert model.config._attn_implementation == "eager"
 
 
+def test_a_generation_config_that_transformers_would_not_save_costs_no_run(
+    base: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As that of the first Llama 2 was: a temperature for what is not drawn."""
+    own = '{"temperature": 0.6, "eos_token_id": [2, 7], "bos_token_id": 1}'
+    model, _ = load(broken(base, tmp_path / "m", generation_config=own))
+    assert "generation_config.json" in caplog.text and "temperature" in caplog.text
+    save_model(model, None, tmp_path / "saved", {})
+    kept = json.loads((tmp_path / "saved" / "generation_config.json").read_text())
+    assert (kept["eos_token_id"], kept["bos_token_id"]) == ([2, 7], 1)
+    assert "temperature" not in kept
+    caplog.clear()
+    load(base)
+    assert "generation_config" not in caplog.text
+
+
 # What is refused, each with one message
 
 
@@ -92,7 +108,7 @@ def refused(model: Path | str, complaint: str, hint: str = "") -> None:
 @pytest.mark.parametrize("name", ["/nowhere/at/all", "nobody/nothing", "no such model"])
 def test_a_model_that_is_nowhere(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    refused(name, f"no model {name}: neither a path here nor", "check the spelling")
+    refused(name, f"no model {name}: neither a folder here nor", "check the spelling")
 
 
 def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
@@ -170,7 +186,8 @@ def test_a_model_that_is_no_causal_one(tmp_path: Path, base: Path) -> None:
 
 
 def test_an_adapter_in_place_of_a_model(base: Path, tmp_path: Path) -> None:
-    refused(broken(base, tmp_path / "m", adapter_config="{}"), "is a LoRA adapter, not a model", "its base model")
+    folder = broken(base, tmp_path / "m", adapter_config="{}")
+    refused(folder, "is a LoRA adapter", f"finetune merge --adapter {folder}")
 
 
 def test_a_damaged_tokenizer(base: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from longreach.errors import UserError
 from longreach.model.checkpoint import read_provenance, save_model
@@ -15,9 +15,11 @@ from longreach.model.load import load_model
 from longreach.model.lora import add_lora, load_adapter, merge
 from longreach.model.rope import parse_rope
 from longreach.model.rotary import check_rope
-from tinymodels import FAMILIES, WINDOW, make_tiny, tokens
+from tinyllama import make_tiny_llama
+from tinymodels import FAMILIES, VOCABULARY, WINDOW, make_tiny, tokens
 
 LONG, RANK = 2 * WINDOW, 4
+AS_TRAINED = {"dtype": "float32", "attention": "sdpa"}
 KINDS = {"llama": {}, "llama, tied": {"tie_word_embeddings": True}, "gemma3_text": {}, "gpt_neox": {}, "phi3": {}}
 
 
@@ -122,6 +124,25 @@ def test_the_adapter_says_which_rope_it_was_trained_with(tmp_path: Path) -> None
     provenance = read_provenance(saved(add_lora(loaded(base), RANK), tmp_path / "adapter"))
     assert provenance["rope_parameters"] == {"rope_type": "default", "rope_theta": 500_000}
     assert (provenance["rope"], provenance["max_position_embeddings"]) == ("abf:500000", LONG)
+
+
+def test_an_adapter_brings_its_tokenizer_and_the_end_of_its_answers(tmp_path: Path) -> None:
+    """It was taught to chat, its base was not."""
+    base = make_tiny_llama(tmp_path / "base", vocabulary=VOCABULARY, chat_template=None)
+    model = add_lora(loaded(base), RANK)
+    model.generation_config.eos_token_id = [2, 5]
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.chat_template = "chat"
+    save_model(model, tokenizer, tmp_path / "adapter", {"rope": "abf:500000", "seq_len": LONG})
+    for found, its in (load_adapter(tmp_path / "adapter", **AS_TRAINED), merge(tmp_path / "adapter", dtype="float32")):
+        assert its.chat_template == "chat"
+        assert found.generation_config.eos_token_id == [2, 5]
+    (tmp_path / "adapter" / "generation_config.json").unlink()
+    for path in (tmp_path / "adapter").glob("tokenizer*"):
+        path.unlink()
+    found, its = load_adapter(tmp_path / "adapter", **AS_TRAINED)
+    assert its.chat_template is None
+    assert found.generation_config.eos_token_id == tokenizer.eos_token_id
 
 
 def test_a_base_with_another_rope_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from longreach.model import loss as module
-from longreach.model.loss import token_losses, weighted_loss
+from longreach.model.loss import Finish, losses
 
 ROWS, LENGTH, SIZE, WORDS = 2, 97, 24, 300
 HOW: dict[str, dict[str, Any]] = {
@@ -61,6 +61,12 @@ def reference(
     return torch.nn.functional.pad(each.view(len(tokens), -1), (1, 0))
 
 
+def weighted_loss(
+    *given: torch.Tensor, bias: torch.Tensor | None = None, softcap: float | None = None, scale: float = 1
+) -> torch.Tensor:
+    return losses(*given, bias=bias, finish=Finish(scale, softcap))[0]
+
+
 def error(found: torch.Tensor, expected: torch.Tensor) -> float:
     found, expected = found.detach().double(), expected.detach().double()
     return float((found - expected).norm() / expected.norm())
@@ -99,11 +105,11 @@ def test_the_gradient_of_a_bf16_head_is_rounded_once() -> None:
 
 def test_token_losses_are_the_cross_entropies_without_gradient() -> None:
     hidden, head, _ = drawn()
-    tokens, _ = batch()
-    each = token_losses(hidden, head, tokens, softcap=3.0)
+    tokens, weights = batch()
+    each = losses(hidden, head, tokens, weights, finish=Finish(softcap=3.0))[1]
     assert not each.requires_grad and each.dtype == torch.float32
-    assert not each[:, 0].any()
-    assert error(each, reference(hidden, head, tokens, softcap=3.0)) < 1e-6
+    assert not each[weights == 0].any()
+    assert error(each, reference(hidden, head, tokens, softcap=3.0) * (weights != 0)) < 1e-6
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -71,8 +71,8 @@ def test_a_finished_run_is_left_alone(whole: Path, capsys: pytest.CaptureFixture
     assert "finished already" in capsys.readouterr().err
 
 
-def test_adapters_go_on_too_and_random_numbers(tmp_path: Path) -> None:
-    plan = Plan(steps="3@64", lora=True, dropout=0.1, save_every=1)
+def test_adapters_go_on_too_and_random_numbers_parts_and_samples(tmp_path: Path) -> None:
+    plan = Plan(steps="3@64", lora=True, dropout=0.1, save_every=1, ragged=True, samples=True, validate_every=1)
     tiny_run(tmp_path / "whole", plan)
     train_through(tmp_path / "killed", ["step:2", "step:2"], plan)
     assert recorded(tmp_path / "killed") == recorded(tmp_path / "whole")
@@ -98,12 +98,21 @@ def assert_close(one: Path, other: Path) -> None:
 
 def figures(line: dict[str, Any]) -> list[float]:
     held_out = line.get("validation", {}).get("held-out", {})
-    return [line.get("loss", 0), line.get("gradient_norm", 0), line.get("tokens", 0), held_out.get("loss", 0)]
+    parts = [number for each in (line, held_out) for part in each.get("parts", {}).values() for number in part.values()]
+    return [*(line.get(name, 0) for name in ("loss", "gradient_norm", "tokens")), held_out.get("loss", 0), *parts]
 
 
 def test_two_processes_go_on_where_one_was(tmp_path: Path) -> None:
     """Rows of uneven weight, of which there is sometimes one for the two of them; plain gradients, unclipped."""
-    plan = {"steps": "4@64", "ragged": True, "clip": 0.0, "learning_rate": 0.3, "epsilon": 1.0, "keep_checkpoints": 0}
+    plan = {
+        "steps": "4@64",
+        "ragged": True,
+        "samples": True,
+        "clip": 0.0,
+        "learning_rate": 0.3,
+        "epsilon": 1.0,
+        "keep_checkpoints": 0,
+    }
     tiny_run(tmp_path / "one", Plan(**plan))
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     for path in ("checkpoint-4", "runs"):
