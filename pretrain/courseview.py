@@ -2,6 +2,7 @@
 
 import sys
 
+from longreach.model.choices import choices_json, print_choices
 from longreach.tables import print_json, print_table
 from pretrain.basemodel import BaseModel
 from pretrain.course import Course, flops_of
@@ -16,16 +17,14 @@ def show_course(course: Course, base: BaseModel, *, as_json: bool) -> None:
     ]
     flops = flops_of(course, base.config)
     if as_json:
-        settings = {name: {"value": value, "origin": origin} for name, (value, origin) in course.choices.items()}
+        settings = choices_json(course.choices)
         print_json({"base": base.name, "stages": stages, "settings": settings, "flops": flops, "notes": course.notes})
         return
     print_table(
         ("stage", "seq len", "rope", "steps", "tokens", "rows"),
         [(n, *each.values()) for n, each in enumerate(stages, 1)],
     )
-    print_table(
-        ("setting", "value", "origin"), [(name.replace("_", " "), *each) for name, each in course.choices.items()]
-    )
+    print_choices(course.choices)
     if flops:
         sys.stdout.write(
             f"{flops['total']:.3e} FLOPs, {flops['attention'] / flops['total']:.0%} of them attention; "

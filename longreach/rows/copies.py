@@ -132,3 +132,10 @@ def in_pass(copies: Ints, numbers: Float64s, passes: int, number: int) -> Bools:
     nth = -(-step * count // passes)  # the copy that would fall on this step
     held: Bools = (nth < count) & (nth * passes // np.maximum(count, 1) == step)
     return held
+
+
+def passes_of(copies: Int64s, nth: Int64s, numbers: Float64s, passes: int) -> Int64s:
+    """In which pass the nth copy of an example is: `in_pass`, asked the other way round."""
+    first = (numbers * passes).astype(np.int64)
+    found: Int64s = (first + nth * passes // copies) % passes
+    return found

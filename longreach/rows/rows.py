@@ -92,6 +92,13 @@ class Rows:
         cut = start // self.seq_len < (start + self._segments["length"] - 1) // self.seq_len
         return len(np.unique(self._segments[["source", "document"]][cut]))
 
+    @cached_property
+    def filled(self) -> NDArray[np.int64]:
+        """The tokens of each row that are no padding."""
+        pieces = np.diff(self._pieces_before)
+        nth = np.arange(len(self)) - np.repeat(self._pieces_before[:-1], pieces)
+        return np.minimum(np.repeat(self._stored_filled, pieces) - nth * self.seq_len, self.seq_len)
+
     def verify(self) -> None:
         """Read every byte and compare it with the manifest."""
         damaged = list(self._damaged())
@@ -114,9 +121,14 @@ class Rows:
     @cached_property
     def _pieces_before(self) -> NDArray[np.int64]:
         """For each stored row the index of its first piece, and at last the number of all."""
+        return np.concatenate(([0], np.cumsum(-(-self._stored_filled // self.seq_len), dtype=np.int64)))
+
+    @cached_property
+    def _stored_filled(self) -> NDArray[np.int64]:
+        """The tokens of each stored row that are no padding."""
         last = self._segments[self._first[1:] - 1]
-        filled = last["start"] + last["length"]
-        return np.concatenate(([0], np.cumsum(-(-filled // self.seq_len), dtype=np.int64)))
+        filled: NDArray[np.int64] = last["start"].astype(np.int64) + last["length"]
+        return filled
 
     def _stored(self, row: int) -> Tokens:
         shard, place = divmod(row, self._shards[0]["rows"])
