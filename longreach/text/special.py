@@ -62,9 +62,9 @@ def kept_out(backend: tokenizers.Tokenizer, special: SpecialTokens) -> tokenizer
     }
     if not leaking:
         return backend
-    renamed = tokenizers.Tokenizer.from_str(_renamed(orjson.loads(backend.to_str()), leaking))
-    renamed.encode_special_tokens = True
-    return renamed
+    twin = tokenizers.Tokenizer.from_str(renamed(orjson.loads(backend.to_str()), leaking))
+    twin.encode_special_tokens = True
+    return twin
 
 
 def _ids_of_name(backend: tokenizers.Tokenizer, name: str) -> list[int]:
@@ -73,7 +73,7 @@ def _ids_of_name(backend: tokenizers.Tokenizer, name: str) -> list[int]:
     return ids
 
 
-def _renamed(content: dict[str, Any], leaking: set[str]) -> str:
+def renamed(content: dict[str, Any], leaking: set[str]) -> str:
     """Its JSON with other names for these words, but for the word that stands for all unknown ones."""
     model = content["model"]
     unknown = model.get("unk_token")
