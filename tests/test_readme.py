@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from finetune.cli import main as finetune
 from pretrain.cli import main as pretrain
 from selfinstruct.cli import main as selfinstruct
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMANDS = {"selfinstruct": selfinstruct, "pretrain": pretrain}
-HELP = re.compile(r"(<!-- help: (selfinstruct|pretrain) ?([\w ]*) -->\n```text\n)(.*?)(```\n)", re.S)
+COMMANDS = {"selfinstruct": selfinstruct, "pretrain": pretrain, "finetune": finetune}
+HELP = re.compile(r"(<!-- help: (selfinstruct|pretrain|finetune) ?([\w ]*) -->\n```text\n)(.*?)(```\n)", re.S)
 RUN = re.compile(r"<!-- run -->\n```sh\n(.*?)```\n", re.S)
 
 
