@@ -15,7 +15,7 @@ from longreach.model.lora import add_lora
 from longreach.model.rope import NONE, Rope, parse_rope
 from longreach.model.ropeconfig import with_rope
 from longreach.model.vocabulary import named_tokenizer
-from longreach.text.chat import ChatTemplate, open_chat
+from longreach.text.chat.template import ChatTemplate, open_chat
 
 
 @dataclass(frozen=True)

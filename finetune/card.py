@@ -22,7 +22,7 @@ from longreach.model.checkpoint import read_provenance
 from longreach.model.metrics import METRICS
 from longreach.model.train import TrainReport
 from longreach.run import read_manifest
-from longreach.text.llama2 import LLAMA2
+from longreach.text.chat.llama2 import LLAMA2
 
 CARD = "README.md"
 LAST = 10  # the losses at the end are those of a tenth of the steps

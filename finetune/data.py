@@ -31,7 +31,7 @@ from longreach.model.vocabulary import check_same_tokenizer
 from longreach.progress import ProgressLine
 from longreach.rows.holdout import held_out
 from longreach.rows.rows import Rows
-from longreach.text.chat import ChatTemplate
+from longreach.text.chat.template import ChatTemplate
 from longreach.text.formats.source import Source as File
 from longreach.text.values import Values
 

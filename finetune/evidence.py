@@ -11,6 +11,7 @@ from typing import Any
 
 from finetune.conversation import Context, NotThisForm
 from longreach.record import Span
+from longreach.text.formats.fields import kind_of
 
 MARKS = ("<document>\n", "\n</document>")
 
@@ -26,7 +27,10 @@ class Evidence:
 def context_of(messages: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) -> Context | None:
     """The record's context in the prompt; None where it is not found, or in more than one place."""
     slice_ = _span(record.get("context"))
-    evidence = [_evidence(given, slice_) for given in record.get("evidence") or ()]
+    found = record.get("evidence") or []
+    if not isinstance(found, list):
+        raise NotThisForm("broken record", f"its evidence is {kind_of(found)}, not a list")
+    evidence = [_evidence(given, slice_) for given in found]
     prompts = [(number, turn["content"]) for number, turn in enumerate(messages) if turn["role"] != "assistant"]
     places = [(number, start) for number, text in prompts for start in _starts(text, slice_, evidence)]
     if len(places) > 1:

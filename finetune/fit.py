@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from finetune.conversation import Context, Conversation
 from longreach.record import Span
-from longreach.text.chat import ChatTemplate, Encoded, Unfit
+from longreach.text.chat.template import ChatTemplate, Encoded, Unfit
 
 NEAR = 0.02  # of the context that stays may be given up for a cut between lines
 WORD = 40  # characters: longer words are cut

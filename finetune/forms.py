@@ -211,7 +211,10 @@ def _waiting(given: object) -> list[Message]:
 
 def _history(value: Row) -> Iterator[Message]:
     """Earlier turns of a single question: pairs of what was asked and answered."""
-    for pair in value.get("history") or ():
+    pairs = parsed(value.get("history")) or []
+    if not isinstance(pairs, list):
+        raise NotThisForm("broken history", f"{kind_of(pairs)} where a list of pairs should be")
+    for pair in pairs:
         match pair:
             case [str(asked), str(answered)]:
                 yield {"role": "user", "content": asked}

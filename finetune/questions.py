@@ -6,7 +6,7 @@ import numpy as np
 
 from finetune.item import Item, Source, is_text
 from longreach.model.samples import Question
-from longreach.text.chat import ChatTemplate
+from longreach.text.chat.template import ChatTemplate
 
 SHOWN_CHARS = 300  # of the end of a prompt: where the question stands
 

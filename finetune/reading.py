@@ -13,7 +13,7 @@ from finetune.conversation import Conversation, NotThisForm
 from finetune.fit import Fitted, fit
 from finetune.forms import read, recognise
 from longreach.errors import UserError
-from longreach.text.chat import ChatTemplate, Encoded, Unfit
+from longreach.text.chat.template import ChatTemplate, Encoded, Unfit
 from longreach.text.document import Skipped
 from longreach.text.values import Value, Values
 
@@ -65,8 +65,7 @@ class Reader:
             try:
                 if isinstance(tokens, Unfit):
                     raise tokens
-                fitted = Fitted(tokens, 0) if len(tokens.ids) <= self.seq_len else fit(talk, self.chat, self.seq_len)
-                yield self._example(value, talk, fitted)
+                yield self._example(value, talk, fit(talk, self.chat, self.seq_len, tokens))
             except Unfit as flaw:
                 note = Skipped(value.path, flaw.reason, flaw.detail, value.line, value.byte)
                 yield self._refused(note)

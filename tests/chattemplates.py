@@ -9,7 +9,7 @@ import orjson
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from longreach.text.llama2 import LLAMA2 as OURS
+from longreach.text.chat.llama2 import LLAMA2 as OURS
 
 LLAMA2 = OURS.replace("{{- ' ' ~ turn", "«{{- ' ' ~ turn").replace("eos_token }}", "eos_token }}»")
 

@@ -21,7 +21,7 @@ from finetune.mix import Budget, plan_mix
 from finetune.store import Store, StoreWriter
 from longreach.model.aliases import Choice
 from longreach.model.train import TrainReport
-from longreach.text.llama2 import LLAMA2
+from longreach.text.chat.llama2 import LLAMA2
 
 NASTY = "a|b <x> `c`.jsonl"
 RUN = {

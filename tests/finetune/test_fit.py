@@ -13,7 +13,7 @@ from chattemplates import tokenizer
 from finetune.conversation import Context, Conversation
 from finetune.fit import Fitted, fit
 from longreach.record import Span
-from longreach.text.chat import ChatTemplate, Unfit, open_chat
+from longreach.text.chat.template import ChatTemplate, Unfit, open_chat
 
 QUESTION, ANSWER = "\n\nWhat is the weather in Bern today?", "It is sunny and warm."
 WORDS = "weather Bern today user model system sunny warm Thanks Fine there and in the".split()

@@ -353,6 +353,7 @@ BAD: dict[str, tuple[Row, str, str]] = {  # name -> row, reason, part of the det
     "alpaca, a number": ({"instruction": Q, "output": 7}, "not text", "'output' is a number"),
     "alpaca, an object": ({"instruction": Q, "output": {"a": 1}}, "not text", "'output' is an object"),
     "broken history": ({"history": [["a"]], "instruction": Q, "output": A}, "broken history", "['a']"),
+    "a history that is no list": ({"history": 5, "instruction": Q, "output": A}, "broken history", "a number"),
     "two contexts": (
         {"question": Q, "context": "a", "document": "b", "answer": A},
         "two contexts",

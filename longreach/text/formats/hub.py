@@ -1,4 +1,7 @@
-"""Rows of a dataset of the `datasets` library: streamed by its name, or a folder that it saved. Rows count from 1."""
+"""Rows of a dataset of the `datasets` library: streamed by its name, or a folder that it saved. Rows count from 1.
+
+A name is that of the split `train`, or says another one: `HuggingFaceH4/ultrachat_200k:train_sft`.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +20,11 @@ DATASET_ERRORS = (OSError, ValueError, RuntimeError, DatasetsError)
 
 
 def rows_of(name: str) -> datasets.IterableDataset:
-    """The rows of the training split; UserError when they cannot be had."""
+    """The rows of a split; UserError when they cannot be had."""
     try:
         if not Path(name).is_dir():
-            return datasets.load_dataset(name, split=SPLIT, streaming=True)
+            repository, _, split = name.partition(":")
+            return datasets.load_dataset(repository, split=split or SPLIT, streaming=True)
         saved = datasets.load_from_disk(name)
     except DATASET_ERRORS as error:
         problem = f"{name}: no such file or folder, and no dataset that could be reached: {error}"

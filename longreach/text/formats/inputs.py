@@ -20,7 +20,7 @@ from longreach.text.formats import reasons
 from longreach.text.formats.kinds import DOCUMENTS, kind_of, require_packages
 from longreach.text.formats.source import Source, as_text
 
-DATASET_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+DATASET_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(:\w[\w.-]*)?")  # and its split
 SAVED_DATASET = ("state.json", "dataset_dict.json")
 WAYS = "give files, folders, globs in quotes, or the name of a Hugging Face dataset"
 OF_ROWS = "rows come from .jsonl, .json, .csv, .tsv (each also .gz or .zst), .parquet, or a dataset"

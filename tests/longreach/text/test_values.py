@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -290,3 +291,20 @@ def test_any_bytes_give_values_and_notes(tmp_path: Path, name: str, data: bytes)
     assert values or skipped
     assert all(json.dumps(value.value, ensure_ascii=False).encode() for value in values)
     assert all(note.reason and note.detail.encode() for note in skipped)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("org/chats", ("org/chats", "train")), ("org/chats:train_sft", ("org/chats", "train_sft"))]
+)
+def test_a_dataset_may_name_its_split(name: str, expected: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def load_dataset(repository: str, *, split: str, streaming: bool) -> datasets.IterableDataset:
+        asked.append((repository, split))
+        return datasets.Dataset.from_list([{"messages": [{"role": "user"}]}]).to_iterable_dataset()
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    [value] = Values([name])
+    assert isinstance(value, Value)
+    assert (value.path, value.line, value.value) == (name, 1, {"messages": [{"role": "user"}]})
+    assert set(asked) == {expected}

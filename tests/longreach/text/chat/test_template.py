@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerFast
 
 from chattemplates import CHATML, KINDS, TEMPLATES, plain_tokenizer, tokenizer
 from longreach.errors import UserError
-from longreach.text.chat import ChatTemplate, Encoded, Unfit, open_chat
-from longreach.text.llama2 import LLAMA2
+from longreach.text.chat.llama2 import LLAMA2
+from longreach.text.chat.template import ChatTemplate, Encoded, Unfit, open_chat
 
 HELLO = {"role": "user", "content": "What is the weather in Bern?"}
 SUNNY = {"role": "assistant", "content": "It is sunny."}

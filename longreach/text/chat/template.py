@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from longreach.errors import UserError
-from longreach.text.habits import MEND, look
-from longreach.text.llama2 import LLAMA2
-from longreach.text.marks import HIDDEN, Marks
-from longreach.text.outline import Outline
-from longreach.text.rendering import Messages, Rendering, Tools
-from longreach.text.rendering import Unfit as Unfit  # what encode_batch gives and encode raises
-from longreach.text.turns import Turns
+from longreach.text.chat.habits import MEND, look
+from longreach.text.chat.llama2 import LLAMA2
+from longreach.text.chat.marks import HIDDEN, Marks
+from longreach.text.chat.outline import Outline
+from longreach.text.chat.rendering import Messages, Rendering, Tools
+from longreach.text.chat.rendering import Unfit as Unfit  # what encode_batch gives and encode raises
+from longreach.text.chat.turns import Turns
 
 T = TypeVar("T")
 Given = ParamSpec("Given")

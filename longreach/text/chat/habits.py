@@ -7,10 +7,10 @@ assistant says, can teach no one to answer.
 from dataclasses import dataclass
 
 from longreach.errors import UserError
-from longreach.text.marks import Marks
-from longreach.text.outline import placeholder
-from longreach.text.rendering import Rendering, Unfit
-from longreach.text.turns import Draft, Habits, drafted
+from longreach.text.chat.marks import Marks
+from longreach.text.chat.outline import placeholder
+from longreach.text.chat.rendering import Rendering, Unfit
+from longreach.text.chat.turns import Draft, Habits, drafted
 
 TWO = ("user", "assistant", "user", "assistant")
 MEND = "mend the tokenizer's chat_template"

@@ -13,9 +13,9 @@ from typing import Any
 
 import orjson
 
-from longreach.text.marks import Marks
-from longreach.text.outline import OPEN, Outline, Part, placeholder, placeholders
-from longreach.text.rendering import Messages, Rendering, Tools, Unfit
+from longreach.text.chat.marks import Marks
+from longreach.text.chat.outline import OPEN, Outline, Part, placeholder, placeholders
+from longreach.text.chat.rendering import Messages, Rendering, Tools, Unfit
 
 SHAPES = 256  # outlines remembered: of chats with so many turns, with and without a system text
 SHAPE_BYTES = 1 << 14  # no longer ones, which hold texts
