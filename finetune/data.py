@@ -187,9 +187,22 @@ def divide(
 
 def held_out_masks(stores: Mapping[str, Store], share: float) -> dict[str, Bools]:
     """About this share of each source; a document or a conversation that one holds out, none trains on."""
-    drawn = {name: held_out(store.lengths, store.groups, 0, share) for name, store in stores.items()}
-    groups = np.concatenate([np.zeros(0, np.uint64), *(stores[name].groups[mask] for name, mask in drawn.items())])
-    return {name: np.isin(store.groups, groups) for name, store in stores.items()}
+    masks = {name: held_out(store.lengths, store.groups, 0, share) for name, store in stores.items()}
+    while True:
+        groups, keys = (_of_masks(stores, masks, column) for column in ("groups", "keys"))
+        grown = {
+            name: np.isin(store.groups, groups) | np.isin(store.keys, keys)  # a chat may be a record, too
+            for name, store in stores.items()
+        }
+        if all(np.array_equal(grown[name], mask) for name, mask in masks.items()):
+            return masks
+        masks = grown
+
+
+def _of_masks(stores: Mapping[str, Store], masks: Mapping[str, Bools], column: str) -> NDArray[np.uint64]:
+    return np.concatenate(
+        [np.zeros(0, np.uint64), *(getattr(stores[name], column)[mask] for name, mask in masks.items())]
+    )
 
 
 def check_apart(train: Mapping[str, Store], apart: Mapping[str, Store]) -> Iterator[str]:
