@@ -19,19 +19,16 @@ docs/experiments.md.
 
 import argparse
 import json
-import os
-import subprocess
 import sys
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import demo_corpus
 import orjson
+from chain import Clock, Stage, command, cores, texts_of
 from first_sentence import SPECIAL, Document, Source, train_tokenizer
 from short_to_long_picture import draw
 
@@ -39,8 +36,6 @@ from longreach.errors import UserError
 from longreach.jsonl import LineWriter, write_json
 from longreach.run import RunFolder
 from longreach.tables import print_table
-from longreach.text import document
-from longreach.text.corpus import Corpus
 
 MODEL = Path(__file__).with_name("short-to-long.json")
 CONFIG: dict[str, Any] = json.loads(MODEL.read_text(encoding="utf-8"))
@@ -54,26 +49,6 @@ ARMS = {
 }
 HELD_OUT_EVERY = 10  # documents
 LENGTHS = (SHORT // 2, SHORT, 3 * SHORT // 2, 2 * SHORT, 4 * SHORT, 6 * SHORT, LONG)  # of the questions' documents
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One training run."""
-
-    steps: int
-    batch_tokens: int
-    learning_rate: float
-    warmup_steps: int
-
-    @property
-    def tokens(self) -> int:
-        """That it reads, padding too."""
-        return self.steps * self.batch_tokens
-
-    def options(self) -> Iterator[str]:
-        """For the command."""
-        for name, value in asdict(self).items():
-            yield f"--{name.replace('_', '-')}={value}"
 
 
 @dataclass(frozen=True)
@@ -114,34 +89,7 @@ def main(docs: Sequence[str], out: Path, seed: int, size: Size) -> dict[str, Any
     return result
 
 
-class Clock:
-    """Says what is under way, and how long it took."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._name, self._start = "", 0.0
-
-    def __call__(self, name: str) -> "Clock":
-        self._name = name
-        return self
-
-    def __enter__(self) -> None:
-        sys.stderr.write(f"{self._name} ...\n")
-        self._start = time.monotonic()
-
-    def __exit__(self, *error: object) -> None:
-        self.seconds[self._name] = round(time.monotonic() - self._start, 1)
-
-
 # Text
-
-
-def texts_of(docs: Sequence[str], out: Path) -> list[str]:
-    """The texts of all documents."""
-    if not docs:
-        demo_corpus.main(out / "corpus")
-        docs = [str(out / "corpus")]
-    return [item.text for item in Corpus(docs) if isinstance(item, document.Document)]
 
 
 def write_documents(texts: Sequence[str], out: Path, seed: int, size: Size) -> list[list[Document]]:
@@ -181,7 +129,7 @@ def prepare(out: Path) -> None:
         rows = out / f"rows-{row}"
         for name, folder in ((f"documents-{row}", rows), (f"held-out-{row}", rows / "validation")):
             source = [f"--source={name}={out / name}.jsonl", f"--tokenizer={out / 'tokenizer'}"]
-            pretrain("prepare", [*source, f"--seq-len={row}", "--validation=0"], folder, cores())
+            command(["pretrain", "prepare", *source, f"--seq-len={row}", "--validation=0", "--json"], folder, cores())
 
 
 def continue_base(arm: str, out: Path, stage: Stage, seed: int) -> None:
@@ -189,27 +137,10 @@ def continue_base(arm: str, out: Path, stage: Stage, seed: int) -> None:
     train(["continue", f"--base={out / 'base'}", f"--rope={ARMS[arm]}"], out / arm, LONG, stage, seed, threads=1)
 
 
-def train(command: Sequence[str], folder: Path, row: int, stage: Stage, seed: int, *, threads: int) -> None:
+def train(words: Sequence[str], folder: Path, row: int, stage: Stage, seed: int, *, threads: int) -> None:
     """One training run, all rows of a step at once."""
-    name, *options = command
-    options += [f"--data={folder.parent / f'rows-{row}'}", f"--micro-batch={stage.batch_tokens // row}"]
-    pretrain(name, [*options, *stage.options(), f"--seed={seed}"], folder, threads)
-
-
-def pretrain(command: str, options: Sequence[str], folder: Path, threads: int) -> None:
-    """`pretrain COMMAND ...`; what it says goes into a file beside its folder."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    words = [sys.executable, "-m", "pretrain", command, *options, f"--out={folder}", "--json"]
-    log = folder.with_suffix(".log")
-    with log.open("ab") as file:
-        env = {"OMP_NUM_THREADS": str(threads), **os.environ, "HF_HUB_OFFLINE": "1"}
-        if subprocess.run(words, stdout=file, stderr=file, env=env, check=False).returncode:
-            sys.exit(f"{' '.join(words)}\nfailed; {log} says why")
-
-
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    options = [f"--data={folder.parent / f'rows-{row}'}", f"--micro-batch={stage.batch_tokens // row}"]
+    command(["pretrain", *words, *options, *stage.options(), f"--seed={seed}", "--json"], folder, threads)
 
 
 # What came out
