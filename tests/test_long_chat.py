@@ -1,19 +1,16 @@
 """recipes/long_chat.py works from documents to a table; what it finds is for docs/experiments.md."""
 
-import importlib
 import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-import torch
 
 from longreach.errors import UserError
+from recipescript import OneAfterTheOther, in_this_process, recipe_script
 
-RECIPES = Path(__file__).parents[1] / "recipes"
 TEXT = (
     "One two three four five. Six, seven and eight: nine! Ten eleven twelve thirteen fourteen? "
     "The fifteenth word of a text stands there alone, and others after it. "
@@ -22,38 +19,8 @@ TEXT = (
 
 @pytest.fixture
 def recipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The script as a module; its neighbours are found as they are when it is run."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(RECIPES))
-    import long_chat
-
-    yield long_chat
-    for name in set(sys.modules) - before:
-        if getattr(sys.modules[name], "__file__", None) and Path(str(sys.modules[name].__file__)).parent == RECIPES:
-            del sys.modules[name]  # names such as `tokenizer` are nobody else's business
-
-
-class OneAfterTheOther:
-    """In place of the threads that wait for processes: here the commands run in this process."""
-
-    def __init__(self, workers: int) -> None:
-        self.map = map
-
-    def __enter__(self) -> "OneAfterTheOther":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-
-def in_this_process(words: Sequence[str], folder: Path, threads: int = 1) -> None:
-    """Without the seconds that ten processes take to load torch."""
-    torch.set_num_threads(1)
-    package, *options = words
-    try:
-        importlib.import_module(f"{package}.cli").main([*options, f"--out={folder}"], standalone_mode=False)
-    except SystemExit as ended:
-        assert not ended.code, words
+    with recipe_script("long_chat", monkeypatch) as script:
+        yield script
 
 
 def test_from_documents_to_the_table(

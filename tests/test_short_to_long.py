@@ -1,56 +1,22 @@
 """recipes/short_to_long.py works from text to picture; what it finds is for docs/experiments.md."""
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-import torch
 from tokenizers import Tokenizer
 
 from longreach.errors import UserError
-from pretrain.cli import main
-
-RECIPES = Path(__file__).parents[1] / "recipes"
+from recipescript import OneAfterTheOther, in_this_process, recipe_script
 
 
 @pytest.fixture
 def recipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The script as a module; its neighbours are found as they are when it is run."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(RECIPES))
-    import short_to_long
-
-    yield short_to_long
-    for name in set(sys.modules) - before:
-        if getattr(sys.modules[name], "__file__", None) and Path(str(sys.modules[name].__file__)).parent == RECIPES:
-            del sys.modules[name]  # names such as `tokenizer` are nobody else's business
-
-
-class OneAfterTheOther:
-    """In place of the threads that wait for processes: here the commands run in this process."""
-
-    def __init__(self, workers: int) -> None:
-        self.map = map
-
-    def __enter__(self) -> "OneAfterTheOther":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-
-def in_this_process(words: list[str], folder: Path, threads: int) -> None:
-    """Without the seconds that seven processes take to load torch."""
-    torch.set_num_threads(1)
-    assert words[0] == "pretrain"
-    try:
-        main([*words[1:], f"--out={folder}"], standalone_mode=False)
-    except SystemExit as ended:
-        assert not ended.code, words
+    with recipe_script("short_to_long", monkeypatch) as script:
+        yield script
 
 
 def test_from_text_to_picture(
