@@ -151,35 +151,35 @@ def step_batch(batches: Batches, step: int, rank: int, world: int, micro_tokens:
 
 
 def micro_batches(rows: Sequence[TrainRow], tokens: int) -> Iterator[Sequence[TrainRow]]:
-    """Neighbouring rows that hold at most `tokens` once they are padded to the longest; at least one row each."""
-    start, longest = 0, 0
+    """Neighbouring rows that hold at most `tokens`; at least one row each."""
+    start, held = 0, 0
     for place, row in enumerate(rows):
-        longest = max(longest, len(row.tokens))
-        if place > start and longest * (place + 1 - start) > tokens:
+        held += len(row.tokens)
+        if place > start and held > tokens:
             yield rows[start:place]
-            start, longest = place, len(row.tokens)
+            start, held = place, len(row.tokens)
     yield rows[start:]
 
 
 def collate(rows: Sequence[TrainRow]) -> dict[str, torch.Tensor]:
-    """Rows side by side, padded on the right; positions restart at every document and at the padding.
+    """Rows of one length side by side, others end to end as one row: nothing is padded.
 
-    "parts" is there only where a row has them, and is not for the model.
+    Positions restart at every document, at the padding that a row has of its own, and so at every row, which keeps them
+    apart in either case. "parts" is there only where a row has them, and is not for the model.
     """
-    width = max(len(row.tokens) for row in rows)
-    tokens, positions = np.zeros((2, len(rows), width), np.int64)
-    weights = np.zeros((len(rows), width), np.float32)
-    parts = np.zeros((len(rows), width), np.uint8)
-    for place, row in enumerate(rows):
-        tokens[place, : len(row.tokens)] = row.tokens
-        weights[place, : len(row.tokens)] = row.weights
-        positions[place] = restarting(row.lengths, width)
-        if row.parts is not None:
-            parts[place, : len(row.tokens)] = row.parts
-    batch = {"input_ids": tokens, "position_ids": positions, "weights": weights}
+    columns: dict[str, list[NDArray[Any]]] = {
+        "input_ids": [row.tokens.astype(np.int64) for row in rows],
+        "position_ids": [restarting(row.lengths, len(row.tokens)) for row in rows],
+        "weights": [row.weights for row in rows],
+    }
     if any(row.parts is not None for row in rows):
-        batch["parts"] = parts
-    return {name: torch.from_numpy(array) for name, array in batch.items()}
+        nothing = [np.zeros(len(row.tokens), np.uint8) for row in rows]
+        columns["parts"] = [none if row.parts is None else row.parts for row, none in zip(rows, nothing, strict=True)]
+    alike = len({len(row.tokens) for row in rows}) == 1
+    return {
+        name: torch.from_numpy(np.stack(each) if alike else np.concatenate(each)[None])
+        for name, each in columns.items()
+    }
 
 
 def restarting(lengths: NDArray[np.int32], width: int) -> NDArray[np.int64]:

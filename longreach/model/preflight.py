@@ -43,7 +43,8 @@ def check_model(model: Any, leg: Leg) -> None:
             f"{config.model_type} is a mixture of experts, which need a balancing loss that longreach does not have",
             "choose a dense model",
         )
-    if any(len(row.lengths) > 1 for _, row in _first_rows(leg.stage)):
+    uneven = not leg.stage.batches.rows_per_step  # then rows may stand end to end
+    if uneven or any(len(row.lengths) > 1 for _, row in _first_rows(leg.stage)):
         check_isolation(model)
 
 

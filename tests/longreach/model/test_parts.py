@@ -31,7 +31,7 @@ def test_a_token_counts_once_whatever_its_weight_and_not_at_all_without_one() ->
 def test_rows_without_parts_stand_beside_rows_that_have_them() -> None:
     plain = TrainRow(np.arange(2), np.array([2], np.int32), np.ones(2, np.float32))
     parted = TrainRow(np.arange(3), np.array([3], np.int32), np.ones(3, np.float32), np.array([1, 2, 2], np.uint8))
-    assert collate([plain, parted])["parts"].tolist() == [[0, 0, 0], [1, 2, 2]]
+    assert collate([plain, parted])["parts"].tolist() == [[0, 0, 1, 2, 2]]
     assert "parts" not in collate([plain])
 
 
