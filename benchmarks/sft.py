@@ -156,16 +156,12 @@ def ours(folder: Path, sources: Sequence[Any], plan: Any, losses: Any, steps: in
     from finetune.batches import MixBatches
     from longreach.model import train as training
     from longreach.model.attention import register
-    from longreach.model.batches import micro_batches
     from longreach.model.load import load_model
     from longreach.model.rope import Rope
     from longreach.model.settings import TrainSettings
     from longreach.model.stages import Stage
 
     batches = MixBatches(sources, plan, losses, seq_len=SEQ_LEN, pack_len=SEQ_LEN, alone=("long",))
-    rows = [[batches.row(item) for item in batches.plan(step)] for step in range(steps)]
-    widths = [[len(row.tokens) for row in part] for step in rows for part in micro_batches(step, SEQ_LEN)]
-    del rows
     clock = Clock()
 
     class Clocked(training.LongTrainer):
@@ -193,9 +189,7 @@ def ours(folder: Path, sources: Sequence[Any], plan: Any, losses: Any, steps: in
         return load_model(str(folder / "model"), rope, seq_len, dtype="float32", attention=register())[0]
 
     report = training.train(load, tokenizer, [Stage(batches, Rope("none"), steps)], settings, folder / "ours", {})
-    tokens = sum(sum(each) for each in widths)
-    padded = sum(len(each) * max(each) for each in widths)
-    return {"losses": list(report.losses), "tokens": tokens, "padded": padded, **clock.figures()}
+    return {"losses": list(report.losses), "tokens": report.tokens, "padded": report.tokens, **clock.figures()}
 
 
 def peer(way: str, folder: Path, sources: Sequence[Any], plan: Any, losses: Any, steps: int) -> dict[str, Any]:

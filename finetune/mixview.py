@@ -18,7 +18,6 @@ from finetune.item import Source
 from finetune.mix import MixPlan, MixRow
 from finetune.store import Store
 from longreach.histogram import Axis, Panel, binned, draw, edges_of, total
-from longreach.model.batches import TrainRow, micro_batches
 from longreach.tables import print_table
 
 LONGEST = 5  # examples shown
@@ -47,7 +46,6 @@ class MixView:
     by: str
     steps: int
     rows: int
-    padding_share: float  # of what goes through the model
     truncated_context: int  # examples
     cut_tokens: int
     dropped: Mapping[str, int]  # rows of files by the reason, those of held-out files among them
@@ -60,18 +58,17 @@ class MixView:
 
 
 def mix_view(
-    plan: MixPlan, batches: MixBatches, sources: Sequence[Source], facts: Facts, notes: Sequence[str], micro_tokens: int
+    plan: MixPlan, batches: MixBatches, sources: Sequence[Source], facts: Facts, notes: Sequence[str]
 ) -> MixView:
-    """All that the table shows; `micro_tokens` are those that go through the model at once."""
+    """All that the table shows."""
     used = [np.flatnonzero(copies) for copies in copies_of(plan, sources)]
     cuts = np.concatenate([_cuts(source)[examples] for source, examples in zip(sources, used, strict=True)])
-    rows, tokens, padded = np.sum(list(_per_step(plan, batches, sources, micro_tokens)), axis=0).tolist()
+    steps = len(plan.steps) - 1
     return MixView(
         sources=plan.rows,
         by=plan.by,
-        steps=len(plan.steps) - 1,
-        rows=rows,
-        padding_share=1 - tokens / padded,
+        steps=steps,
+        rows=sum(len(batches.plan(step)) for step in range(steps)),
         truncated_context=int(np.count_nonzero(cuts)),
         cut_tokens=int(cuts.sum()),
         dropped=_dropped(facts),
@@ -85,23 +82,6 @@ def copies_of(plan: MixPlan, sources: Sequence[Source]) -> list[Int64s]:
     return [
         np.bincount(plan.example[plan.source == place], minlength=len(source)) for place, source in enumerate(sources)
     ]
-
-
-def _per_step(
-    plan: MixPlan, batches: MixBatches, sources: Sequence[Source], micro_tokens: int
-) -> Iterator[tuple[int, int, int]]:
-    """The rows of each step, their tokens, and those tokens with padding."""
-    lengths = {source.name: source.lengths for source in sources}
-    for step in range(len(plan.steps) - 1):
-        rows = [_blank(sum(int(lengths[name][number]) for name, number in row.picks)) for row in batches.plan(step)]
-        padded = sum(len(each) * max(len(row.tokens) for row in each) for each in micro_batches(rows, micro_tokens))
-        yield len(rows), sum(len(row.tokens) for row in rows), padded
-
-
-def _blank(length: int) -> TrainRow:
-    """A row of which just the length is known."""
-    nothing = np.broadcast_to(np.float32(0), length)
-    return TrainRow(nothing, np.array([length], np.int32), nothing)
 
 
 def _cuts(source: Source) -> Int64s:
@@ -156,7 +136,7 @@ def _total(rows: Sequence[MixRow]) -> tuple[Any, ...]:
 def _lines(view: MixView) -> Iterator[str]:
     """What the table has no column for."""
     yield f"shares and epochs are of the {view.by.replace('-', ' ')}"
-    yield f"{view.rows:,} rows in {view.steps:,} steps; {view.padding_share:.1%} of what the model reads is padding"
+    yield f"{view.rows:,} rows in {view.steps:,} steps"
     if view.truncated_context:
         yield f"{view.truncated_context:,} examples were too long: their contexts lost {view.cut_tokens:,} tokens"
     if view.dropped:

@@ -35,9 +35,7 @@ def show_course(course: Course, *, as_json: bool, quiet: bool = False) -> None:
     """The tables on stdout or as JSON, `quiet` where stdout is for what comes after; the picture under --out."""
     picture = course.base.settings.folder / PICTURE
     draw_mix(course.plan, course.data.train, course.seq_len, picture)
-    view = mix_view(
-        course.plan, course.batches, course.data.train, course.data.facts, course.notes, course.micro_batch_tokens
-    )
+    view = mix_view(course.plan, course.batches, course.data.train, course.data.facts, course.notes)
     if quiet:
         for note in course.notes:
             sys.stderr.write(f"note: {note}\n")

@@ -61,9 +61,9 @@ def planned(sources: list[Source], *, shares: dict[str, float] | None = None) ->
     return plan, MixBatches(sources, plan, losses, seq_len=SEQ_LEN, pack_len=32, alone=("long",))
 
 
-def viewed(sources: list[Source], *, micro_tokens: int = 64, shares: dict[str, float] | None = None) -> MixView:
+def viewed(sources: list[Source], *, shares: dict[str, float] | None = None) -> MixView:
     plan, batches = planned(sources, shares=shares)
-    return mix_view(plan, batches, sources, FACTS, ["look here"], micro_tokens)
+    return mix_view(plan, batches, sources, FACTS, ["look here"])
 
 
 def test_every_number_is_that_of_the_plan(sources: list[Source]) -> None:
@@ -77,16 +77,6 @@ def test_every_number_is_that_of_the_plan(sources: list[Source]) -> None:
     assert view.dropped == {"too long": 5, "bad json": 1, "no answer": 1}
     assert next(iter(view.dropped)) == "too long"
     assert view.notes == ("look here",)
-
-
-def test_padding_is_what_stands_beside_longer_rows(sources: list[Source]) -> None:
-    plan, batches = planned(sources)
-    assert viewed(sources, micro_tokens=1).padding_share == 0  # every row by itself
-    steps = [[len(batches.row(item).tokens) for item in batches.plan(step)] for step in range(len(plan.steps) - 1)]
-    padded = sum(len(widths) * max(widths) for widths in steps)
-    all_at_once = viewed(sources, micro_tokens=10**6).padding_share
-    assert all_at_once == pytest.approx(1 - sum(map(sum, steps)) / padded)
-    assert 0 < all_at_once < 0.9
 
 
 def test_what_the_mix_leaves_out_is_not_counted(sources: list[Source]) -> None:
@@ -138,7 +128,7 @@ def test_people_see_the_same(
     assert ["long", str(long.examples), str(long.tokens), str(long.answer_tokens), "2.00", *share] in words
     assert ["total", "28", str(sum(row.tokens for row in view.sources)), "72", "100.00%", "100.00%"] in words
     assert ["long.jsonl#2", "long", "60", "3", "1,000"] in words
-    assert f"{view.rows} rows in {view.steps} steps; {view.padding_share:.1%} of what" in shown
+    assert f"{view.rows} rows in {view.steps} steps\n" in shown
     assert "2 examples were too long: their contexts lost 1,020 tokens" in shown
     assert "dropped, each listed in skipped.jsonl: 5 too long, 1 bad json, 1 no answer" in shown
     assert said == "note: look here\n"
@@ -146,7 +136,7 @@ def test_people_see_the_same(
 
 def test_nothing_lost_is_nothing_said(sources: list[Source], capsys: pytest.CaptureFixture[str]) -> None:
     plan, batches = planned(sources, shares={"long": 0, "short": 1, "text": 0})
-    print_mix(mix_view(plan, batches, sources, {"train": {}}, [], 64))
+    print_mix(mix_view(plan, batches, sources, {"train": {}}, []))
     shown, said = capsys.readouterr()
     assert "dropped" not in shown
     assert "lost" not in shown
