@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.config import MixSettings
+from longreach.errors import UserError
 from longreach.model.aliases import find_alias, weights_of
 from longreach.model.attention import register
 from longreach.model.checkpoint import is_whole, read_provenance
@@ -64,4 +65,16 @@ def base_model(settings: MixSettings) -> BaseModel:
         return BaseModel("", "", {}, open_chat(named_tokenizer("")), settings)
     weights = weights_of(settings.base)
     config = config_of(settings.base) if find_alias(settings.base) else config_of(weights)
-    return BaseModel(settings.base, weights, config, open_chat(named_tokenizer(weights)), settings)
+    tokenizer = named_tokenizer(weights)
+    check_words(len(tokenizer), config, settings.base)
+    return BaseModel(settings.base, weights, config, open_chat(tokenizer), settings)
+
+
+def check_words(words: int, config: Mapping[str, Any], name: str) -> None:
+    """UserError where the tokenizer knows more words than the model has embeddings."""
+    has = int({**config, **config.get("text_config", {})}.get("vocab_size", words))
+    if words > has:
+        raise UserError(
+            f"the tokenizer of {name} has {words:,} tokens, the model embeddings of {has:,}",
+            "tokens were added: give the model more, too, by resize_token_embeddings, and save it",
+        )

@@ -117,6 +117,10 @@ class MixSettings(TrainingOptions):
             yield "--batch-size and --batch-tokens both set the batch: give one"
         if self.qlora and not self.lora:
             yield "--qlora trains an adapter: give its rank by --lora"
+        if self.lora_alpha and not self.lora:
+            yield "--lora-alpha is of an adapter: give its rank by --lora"
+        if not self.out:
+            yield "--out: the path is empty"
 
     @property
     def folder(self) -> Path:
@@ -151,3 +155,5 @@ class MergeSettings:
     def __post_init__(self) -> None:
         if not self.adapter:
             raise UserError("no adapter: give --adapter", "finetune merge --help")
+        if not self.out:
+            raise UserError("--out: the path is empty", "finetune merge --help")

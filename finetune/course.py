@@ -9,10 +9,9 @@ from finetune.batches import MixBatches
 from finetune.choices import budget_of, choose, choose_batch, choose_length
 from finetune.config import PACK_LEN, MixSettings
 from finetune.data import Data, open_data
-from finetune.item import is_text
 from finetune.losses import ANSWER, Loss, parse_losses
 from finetune.mix import MixPlan, plan_mix
-from finetune.mixspec import parse_mix
+from finetune.mixspec import check_names, parse_mix
 from finetune.sources import LONG, parse_data
 from longreach.errors import UserError
 from longreach.model.choices import Choices
@@ -54,10 +53,12 @@ def plan_course(base: BaseModel) -> Course:
     settings = base.settings
     specs, length = parse_data(settings), choose_length(base)
     shares = _parsed("--mix", lambda: parse_mix(settings.mix)) if settings.mix else None
+    if shares:
+        check_names(shares, specs.names)  # before hours of reading
+    talks = [spec.name for spec in specs.train]
+    losses = _parsed("--loss", lambda: parse_losses(loss_spec(settings, talks), talks))
     data = open_data(specs, settings, base.chat, length.value)
-    names = [source.name for source in data.train if not is_text(source)]
-    losses = _parsed("--loss", lambda: parse_losses(loss_spec(settings, names), names))
-    batch = choose_batch(settings, data.train)
+    batch = choose_batch(settings, [source for source in data.train if shares is None or shares[source.name]])
     plan = plan_mix(data.train, shares, settings.by, budget_of(settings, batch), settings.seed)
     batches = MixBatches(
         data.train,

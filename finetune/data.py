@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from finetune.config import MixSettings
 from finetune.item import Source
 from finetune.reading import Example, Reader, as_line
 from finetune.sources import PRETRAIN, SourceSpec, Specs
-from finetune.store import Store, StoreWriter
+from finetune.store import MANIFEST, Store, StoreWriter
 from finetune.textrows import TextRows
 from longreach.errors import UserError
 from longreach.jsonl import LineWriter, write_json
@@ -32,7 +33,9 @@ from longreach.progress import ProgressLine
 from longreach.rows.holdout import held_out
 from longreach.rows.rows import Rows
 from longreach.text.chat.template import ChatTemplate
+from longreach.text.formats.inputs import find
 from longreach.text.formats.source import Source as File
+from longreach.text.formats.source import as_text
 from longreach.text.values import Values
 
 DATA, FACTS, SKIPPED = "data", "data.json", "skipped.jsonl"
@@ -40,6 +43,7 @@ TRAIN, HELD_OUT = "train", "held-out"  # folders of what was given for either
 VALIDATION = "validation"  # of packed rows
 Bools = NDArray[np.bool_]
 
+FAR = 2  # times the share to hold out: worth a word
 POLL = 0.5  # seconds between two looks of the processes that wait for the first one
 
 
@@ -57,9 +61,9 @@ def open_data(specs: Specs, settings: MixSettings, chat: ChatTemplate, seq_len: 
     """Read what is not read yet (the first process does, the others wait), and divide it."""
     folder = settings.folder / DATA
     made_from = fingerprint(specs, chat, seq_len)
-    if rank() == 0 and not is_ready(folder, made_from):
+    if rank() == 0 and not is_ready(folder, made_from, settings.strict):
         read_all(specs, folder, Reader(chat, seq_len, settings.strict), made_from)
-    while not is_ready(folder, made_from):
+    while not is_ready(folder, made_from, settings.strict):
         time.sleep(POLL)
     facts = orjson.loads((folder / FACTS).read_bytes())["facts"]
     return divide(specs, settings, seq_len, folder, facts)
@@ -82,18 +86,28 @@ def fingerprint(specs: Specs, chat: ChatTemplate, seq_len: int) -> dict[str, Any
 
 
 def _seen(path: str) -> list[Any]:
-    """A path with what changes when its content does."""
-    found = sorted(each for each in (Path(path), *Path(path).rglob("*")) if each.is_file())
-    return [path, [[str(each), each.stat().st_size, each.stat().st_mtime_ns] for each in found]]
+    """A path or glob with what changes when the content of its files does."""
+    given = Path(path).expanduser()
+    is_glob = has_magic(path) and not given.exists()
+    named = [Path(each.path) for each in find([path]) if isinstance(each, File)] if is_glob else [given]
+    found = sorted(file for each in named for file in (each, *each.rglob("*")) if file.is_file())
+    return [path, [[as_text(str(each)), each.stat().st_size, each.stat().st_mtime_ns] for each in found]]
 
 
-def is_ready(folder: Path, made_from: Mapping[str, Any]) -> bool:
-    """Whether everything was read, from just this."""
+def is_ready(folder: Path, made_from: Mapping[str, Any], strict: bool) -> bool:
+    """Whether everything was read, from just this, and is there; a `strict` reading would have stopped at any flaw."""
     try:
-        before = orjson.loads((folder / FACTS).read_bytes())["made_from"]
+        said = orjson.loads((folder / FACTS).read_bytes())
+        before, facts = said["made_from"], said["facts"]
     except (FileNotFoundError, orjson.JSONDecodeError, KeyError, TypeError):
         return False
-    return bool(before == orjson.loads(orjson.dumps(made_from)))
+    if before != orjson.loads(orjson.dumps(made_from)):
+        return False
+    return all(
+        (folder / kind / name / MANIFEST).is_file() and not (strict and each["skipped"])
+        for kind, named in facts.items()
+        for name, each in named.items()
+    )
 
 
 def read_all(specs: Specs, folder: Path, reader: Reader, made_from: Mapping[str, Any]) -> None:
@@ -168,15 +182,18 @@ def divide(
     """Which examples are trained on and which are held out; UserError where one is both."""
     stores = {spec.name: Store(folder / TRAIN / spec.name) for spec in specs.train}
     given = {spec.name: Store(folder / HELD_OUT / spec.name) for spec in specs.held_out}
-    masks = held_out_masks(stores, 0.0 if given else settings.validation)
+    share = 0.0 if given else settings.validation
+    masks = held_out_masks(stores, share)
     train = {name: store.select(np.flatnonzero(~masks[name])) for name, store in stores.items()}
     apart = {name: store.select(np.flatnonzero(masks[name])) for name, store in stores.items() if masks[name].any()}
     apart |= given
-    notes = [*check_apart(train, apart), *repeats(train)]
+    notes = [*check_apart(train, apart), *repeats(train), *(check_share(masks, share) if share else ())]
     if not specs.rows:
         return Data(list(train.values()), apart, facts, notes)
     rows = open_rows(Path(specs.rows), settings.base, seq_len)
-    of_rows = {PRETRAIN: {"files": [{"path": specs.rows, "sha256": rows.sha256}], "sha256": rows.sha256}}
+    of_rows = {
+        PRETRAIN: {"files": [{"path": specs.rows, "sha256": rows.sha256}], "rows": len(rows), "sha256": rows.sha256}
+    }
     return Data(
         [*train.values(), TextRows(PRETRAIN, rows)],
         {**apart, **held_out_rows(Path(specs.rows), settings.base, seq_len)},
@@ -203,6 +220,21 @@ def _of_masks(stores: Mapping[str, Store], masks: Mapping[str, Bools], column: s
     return np.concatenate(
         [np.zeros(0, np.uint64), *(getattr(stores[name], column)[mask] for name, mask in masks.items())]
     )
+
+
+def check_share(masks: Mapping[str, Bools], share: float) -> Iterator[str]:
+    """A note where another share is held out than was asked for, as documents stay on one side; UserError for all."""
+    for name, mask in masks.items():
+        held = int(mask.sum())
+        if held and held == len(mask):
+            raise UserError(
+                f"all {held:,} examples of {name} would be held out: they are about one document, or are the same",
+                "--validation 0 holds out none; --validation-data NAME=F brings others",
+            )
+        if not held:
+            yield f"nothing of {name} is held out: it has too few examples"
+        elif held > 1 and held > FAR * share * len(mask):
+            yield f"{held:,} of {len(mask):,} examples of {name} are held out, to keep a document on one side"
 
 
 def check_apart(train: Mapping[str, Store], apart: Mapping[str, Store]) -> Iterator[str]:

@@ -24,6 +24,7 @@ Int64s = NDArray[np.int64]
 
 TOLERANCE = 0.005  # between a share as planned and as realised
 NEAR = 0.02  # between the size of a step as asked for and as it is
+MOST_PICKS = 100_000_000  # what a plan is meant for: it would take gigabytes
 MOST_EPOCHS = 4  # beyond, reading again is worth ever less: Muennighoff et al., arXiv:2305.16264
 
 
@@ -88,6 +89,7 @@ def plan_mix(
     _check([source for source in sources if shares is None or shares[source.name]], by, budget)
     stocks = _stocks(sources, shares, by)
     targets = _targets(stocks, budget)
+    _check_size(stocks, targets)
     picks = [_picks(stock, target, seed) for stock, target in zip(stocks, targets, strict=True)]
     source, example = _interleaved(stocks, picks)
     if not len(source):
@@ -115,6 +117,17 @@ def _check(used: Sequence[Source], by: By, budget: Budget) -> None:
             )
     if problems:
         raise UserError("\n".join(problems))
+
+
+def _check_size(stocks: Sequence[_Stock], targets: Sequence[int]) -> None:
+    """Refuse what memory would not hold: a slip of the keyboard, most likely."""
+    used = [(stock, target) for stock, target in zip(stocks, targets, strict=True) if target]
+    picks = sum(len(stock.units) * target / stock.available for stock, target in used)
+    if picks > MOST_PICKS:
+        raise UserError(
+            f"that is training on {picks:,.0f} examples, more than the {MOST_PICKS:,} that can be planned",
+            "give fewer --epochs or --steps, or smaller batches",
+        )
 
 
 def _stocks(sources: Sequence[Source], shares: Mapping[str, float] | None, by: By) -> list[_Stock]:

@@ -66,7 +66,10 @@ def provenance(course: Course) -> dict[str, Any]:
         "mix": [vars(row) for row in course.plan.rows],
         "losses": {name: str(loss) for name, loss in course.losses.items()},
         "chat_template_sha256": hashlib.sha256(str(course.base.chat.tokenizer.chat_template).encode()).hexdigest(),
-        "settings": {name: choice.value for name, choice in course.choices.items()},
+        "settings": {
+            **written(course.base.settings, shaping_only=True),
+            **{name: choice.value for name, choice in course.choices.items()},
+        },
     }
 
 
@@ -90,7 +93,8 @@ def run_manifest(course: Course) -> dict[str, Any]:
         "mix": [vars(row) for row in course.plan.rows],
         "counts": {
             kind: {
-                name: {key: each.get(key) for key in ("rows", "examples", "skipped")} for name, each in several.items()
+                name: {key: each[key] for key in ("rows", "examples", "skipped") if key in each}
+                for name, each in several.items()
             }
             for kind, several in facts.items()
         },

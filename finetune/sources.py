@@ -31,6 +31,11 @@ class Specs:
     held_out: tuple[SourceSpec, ...]
     rows: str  # a folder of packed rows to train on, too; empty for none
 
+    @property
+    def names(self) -> list[str]:
+        """Of all that may be trained on."""
+        return [*(spec.name for spec in self.train), *([PRETRAIN] if self.rows else [])]
+
 
 def parse_data(settings: MixSettings) -> Specs:
     """The sources of all options, in a fixed order; every problem is told at once."""
@@ -38,8 +43,10 @@ def parse_data(settings: MixSettings) -> Specs:
     named = [(LONG, path) for path in settings.long] + [(SHORT, path) for path in settings.short]
     named += _named(settings.data, "--data", problems)
     held_out = list(_named(settings.validation_data, "--validation-data", problems))
-    if settings.pretrain and any(name == PRETRAIN for name, _ in named):
-        problems.append("--data pretrain=...: this name is taken by --pretrain")
+    for option, given in (("--data", named), ("--validation-data", held_out)):
+        if settings.pretrain and any(name == PRETRAIN for name, _ in given):
+            problems.append(f"{option} {PRETRAIN}=...: this name is taken by --pretrain")
+    problems += [f"--{name}: a path is empty" for name, path in named if not path]
     specs = Specs(tuple(_grouped(named, problems)), tuple(_grouped(held_out, problems)), settings.pretrain)
     if problems:
         raise UserError(

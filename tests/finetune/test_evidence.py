@@ -149,6 +149,7 @@ def test_an_answer_that_repeats_the_document_is_no_place() -> None:
         {"evidence": [{"start": 2, "end": 4, "text": "b"}]},
         {"evidence": [{"start": 20, "end": 21, "text": "b"}]},
         {"evidence": ["b"]},
+        {"evidence": 5},
         {"task": "section_summary"},
     ],
 )

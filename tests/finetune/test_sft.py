@@ -67,6 +67,8 @@ def test_sft_makes_a_chat_model(trained: tuple[Path, Result], base: Path, record
     made = json.loads((out / "longreach.json").read_text())
     assert made["base"]["name"] == str(base)
     assert made["losses"] == {"long": "all", "short": "answer"}
+    assert made["settings"]["mix"] == "long:short=0.7:0.3"
+    assert made["settings"]["average"] == "tokens"
     [file] = made["data"]["train"]["long"]["files"]
     assert file["path"] == str(records / "records.jsonl")
     assert len(file["sha256"]) == 64
@@ -159,6 +161,19 @@ def test_the_settings_of_table_9(recipe: str, base: Path, records: Path, rows: P
             "self-instruct": {"short answer", "long answer", "long prompt"},
         }[recipe]
     )
+    counted = json.loads((out / "run.json").read_text())["counts"]["train"]
+    assert all(counts.get("examples") or counts.get("rows") for counts in counted.values())
+
+
+def test_more_words_than_embeddings_are_refused(base: Path, tmp_path: Path) -> None:
+    larger = tmp_path / "larger"
+    shutil.copytree(base, larger)
+    tokenizer = AutoTokenizer.from_pretrained(larger)
+    tokenizer.add_tokens(["<|im_start|>", "<|im_end|>"])
+    tokenizer.save_pretrained(larger)
+    done = finetune("mix", "--base", larger, "--short", CHATS, "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "8,194 tokens, the model embeddings of 8,192" in done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -282,6 +297,13 @@ BAD: dict[str, tuple[tuple[object, ...], str]] = {
     "longer than the window": (("--short", CHATS, "--seq-len", 2 * WINDOW), "more than the 512 tokens"),
     "qlora without a GPU": (("--short", CHATS, "--qlora", "--lora", 4), "GPU"),
     "qlora without a rank": (("--short", CHATS, "--qlora"), "--lora"),
+    "alpha without a rank": (("--short", CHATS, "--lora-alpha", 8), "--lora"),
+    "empty path": (("--short", CHATS, "--long", ""), "--long: a path is empty"),
+    "taken name": (
+        ("--short", CHATS, "--pretrain", "r", "--validation-data", f"pretrain={CHATS}"),
+        "taken by --pretrain",
+    ),
+    "batch far too large": (("--short", CHATS, "--batch-size", 10**9, "--steps", 9), "9,000,000,000 examples"),
     "same data held out": (("--short", CHATS, "--validation-data", f"short={CHATS}"), "trained on, too"),
     "unknown option in TOML": (("--config", "odd.toml"), "did you mean 'short'"),
 }
