@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 from finetune.basemodel import base_model
@@ -21,6 +22,7 @@ from longreach.model.train import TrainReport, train
 from longreach.run import RunFolder
 
 MAX_NEW_TOKENS = 64  # of a sample answer
+SPIKE_FACTOR = 0.0  # none: the answers of a step are few, and its loss may well jump; only nan and inf are bad
 
 
 def train_chat_model(settings: SftSettings, *, dry_run: bool, as_json: bool) -> None:
@@ -47,7 +49,7 @@ def follow(course: Course) -> TrainReport:
         course.base.load,
         chat.tokenizer,
         [course.stage],
-        train_settings(settings, course.choices, course.micro_batch_tokens),
+        replace(train_settings(settings, course.choices, course.micro_batch_tokens), spike_factor=SPIKE_FACTOR),
         settings.folder,
         provenance(course),
         held_out,

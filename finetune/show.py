@@ -25,10 +25,10 @@ def show_mix(settings: MixSettings, *, as_json: bool) -> None:
 def claim_settings(folder: RunFolder, settings: MixSettings) -> None:
     """Refuse a folder of other settings before its data is touched."""
     manifest = folder.manifest()
-    if manifest:
-        given = written(settings, shaping_only=True).items()
-        changed = {name: value for name, value in given if value != manifest["settings"].get(name)}
-        folder.claim({**manifest["shaping"], **changed})
+    before = manifest.get("settings", {})
+    changed = {name: value for name, value in written(settings, shaping_only=True).items() if value != before.get(name)}
+    if before:
+        folder.claim({**manifest.get("shaping", {}), **changed})
 
 
 def show_course(course: Course, *, as_json: bool, quiet: bool = False) -> None:

@@ -18,6 +18,7 @@ from longreach.errors import UserError
 Settings = TypeVar("Settings")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+LARGEST = 2**63 - 1  # that a file of ours can hold
 _MULTIPLIERS = {"k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
 
 
@@ -53,9 +54,12 @@ def size(text: str) -> int:
     """A whole number with an optional k, M or B (powers of ten): "16384", "2M", "1.5k"."""
     word = str(text).strip().replace("_", "").replace(",", "").lower()
     multiplier = _MULTIPLIERS.get(word[-1:], 1)
-    number = float(word[:-1] if multiplier > 1 else word) * multiplier
+    digits = word[:-1] if multiplier > 1 else word
+    number = (int(digits) if digits.isdecimal() else float(digits)) * multiplier
     if number != int(number) or number < 0:
         raise ValueError(f"{text!r} is no whole number")
+    if number > LARGEST:
+        raise ValueError(f"{text} is more than {LARGEST:,}")
     return int(number)
 
 

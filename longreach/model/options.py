@@ -40,4 +40,4 @@ class TrainingOptions:
 
     validate_every: int = setting(0, "Steps between two validations.", group=RUN, metavar="N", shapes_output=False)
     save_every: int = setting(0, "Steps between two checkpoints.", group=RUN, metavar="N", shapes_output=False)
-    keep: int = setting(2, "Checkpoints kept on the way.", group=RUN, metavar="N", shapes_output=False)
+    keep: int = setting(2, "Checkpoints kept on the way; 0: all.", group=RUN, metavar="N", shapes_output=False)

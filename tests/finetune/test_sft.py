@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from finetune.cli import main
+from longreach.model.settings import TrainSettings
 
 ROOT = Path(__file__).parents[2]
 WINDOW = 512  # of `base`
@@ -322,3 +323,18 @@ def test_bad_input_is_one_message(case: str, base: Path, tmp_path: Path, monkeyp
     assert done.stderr.count("error: ") == 1
     assert expected in done.stderr
     assert not (tmp_path / "out/model.safetensors").exists()
+
+
+def test_a_loss_that_jumps_does_not_stop_it(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from finetune import sft
+
+    class Seen(Exception):
+        pass
+
+    def train(*given: Any) -> None:
+        [settings] = [each for each in given if isinstance(each, TrainSettings)]
+        raise Seen(settings.spike_factor)
+
+    monkeypatch.setattr(sft, "train", train)
+    with pytest.raises(Seen, match=r"^0\.0$"):
+        finetune("sft", "--base", base, "--short", CHATS, *QUICK, "--out", tmp_path / "out")
