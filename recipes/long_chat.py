@@ -4,10 +4,9 @@
 
     documents -> records        selfinstruct generate, with the extractive engine: cloze questions, continuations
     documents -> base model     pretrain prepare, scratch on rows of 128 tokens, continue on rows of 512 with ABF
-    records + short chats       finetune sft, three times on the same data in the same order: with the loss on answers
-                                alone, on all of a long example too (the paper's), and on all of both kinds, prompts
-                                weighed by a fifth
-    held-out documents          questions about them, asked of the base and of all three
+    records + short chats       finetune sft, twice on the same data in the same order: with the loss on answers alone,
+                                and on all of a long example, too (the paper's)
+    held-out documents          questions about them, asked of the base and of both
 
 A Llama of 1.1 million parameters (recipes/long-chat.json). Every tenth document is held out of everything: tokenizer,
 base, records and chats; and so is every question whose sentence stands in a document that is not. What the texts and
@@ -44,7 +43,6 @@ ROPE = f"abf:{ABF_FACTOR * CONFIG['rope_parameters']['rope_theta']:.0f}"
 ARMS = {
     "answer": "long=answer,short=answer",
     "all": "long=all,short=answer",
-    "fifth": "long=all:0.2,short=all:0.2",
 }
 MIX = "long:short=0.4:0.6"
 HELD_OUT_EVERY = 10  # documents
