@@ -34,7 +34,9 @@ bench: $(VENV)/.vllm
 	$(VLLM_CPU) $(BIN)/python -m benchmarks.vllm_engine --rounds 9
 	$(BIN)/python -m benchmarks.tokenize_and_pack --mb 100
 	$(BIN)/python benchmarks/attention_and_loss.py
+	$(BIN)/python -m benchmarks.sft
 	$(BIN)/python recipes/short_to_long.py --out runs/short-to-long
+	$(BIN)/python recipes/long_chat.py --out runs/long-chat
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -35,7 +35,7 @@ TRAINING = ("metrics:1", "step:2", "write:1", "step:4", "rename:1", "rotate:1", 
 ENDING = (
     "before longreach.model.train:save_model 1",
     "before finetune.sft:write_card 1",
-    "before longreach.card:render_card 1",
+    "before finetune.card:render_card 1",
     "before longreach.run:RunFolder.write_manifest 2",  # all is there, and run.json says that it runs
 )
 
