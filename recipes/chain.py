@@ -1,17 +1,22 @@
 """What the recipes that run several commands one after another have in common."""
 
+import argparse
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import demo_corpus
 
+from longreach.errors import UserError
 from longreach.text import document
 from longreach.text.corpus import Corpus
+
+Size = TypeVar("Size")  # of a recipe
 
 
 @dataclass(frozen=True)
@@ -75,3 +80,19 @@ def texts_of(docs: Sequence[str], out: Path) -> list[str]:
         demo_corpus.main(out / "corpus")
         docs = [str(out / "corpus")]
     return [item.text for item in Corpus(docs) if isinstance(item, document.Document)]
+
+
+def start(
+    main: Callable[[list[str], Path, int, Size], object], doc: str | None, out: str, full: Size, quick: Size
+) -> None:
+    """The recipe as a command, in one of its two sizes."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--docs", nargs="+", default=[], help="files, folders or globs, as the commands read them")
+    parser.add_argument("--out", type=Path, default=Path(out))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="a few steps, to see that it works")
+    given = parser.parse_args()
+    try:
+        main(given.docs, given.out, given.seed, quick if given.quick else full)
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -16,20 +16,17 @@ Without --docs the text is what every Python installation holds. Killed and star
 where it was. What comes out, and what it costs: docs/experiments.md.
 """
 
-import argparse
 import json
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from chain import Clock, Stage, command, cores, texts_of
+from chain import Clock, Stage, command, cores, start, texts_of
 from long_chat_text import SPECIAL, Words, base_texts, pieces, short_chats, train_tokenizer
 from tokenizers import Tokenizer
 
-from longreach.errors import UserError
 from longreach.jsonl import LineWriter, write_json
 from longreach.run import RunFolder
 from longreach.tables import print_table
@@ -222,13 +219,4 @@ def show(result: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--docs", nargs="+", default=[], help="files, folders or globs, as generate reads them")
-    parser.add_argument("--out", type=Path, default=Path("runs/long-chat"))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="a few steps, to see that it works")
-    given = parser.parse_args()
-    try:
-        main(given.docs, given.out, given.seed, QUICK if given.quick else FULL)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    start(main, __doc__, "runs/long-chat", FULL, QUICK)

@@ -17,9 +17,7 @@ and started again, the same command goes on where it was. On two cores that have
 docs/experiments.md.
 """
 
-import argparse
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -28,11 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from chain import Clock, Stage, command, cores, texts_of
+from chain import Clock, Stage, command, cores, start, texts_of
 from first_sentence import SPECIAL, Document, Source, train_tokenizer
 from short_to_long_picture import draw
 
-from longreach.errors import UserError
 from longreach.jsonl import LineWriter, write_json
 from longreach.run import RunFolder
 from longreach.tables import print_table
@@ -188,13 +185,4 @@ def show(result: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--docs", nargs="+", default=[], help="files, folders or globs, as prepare reads them")
-    parser.add_argument("--out", type=Path, default=Path("runs/short-to-long"))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="a few steps, to see that it works")
-    given = parser.parse_args()
-    try:
-        main(given.docs, given.out, given.seed, QUICK if given.quick else FULL)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    start(main, __doc__, "runs/short-to-long", FULL, QUICK)
