@@ -13,7 +13,7 @@ import yaml
 
 from finetune.config import MixSettings
 from finetune.course import Course
-from finetune.data import HELD_OUT, TRAIN
+from finetune.divide import HELD_OUT, TRAIN
 from finetune.item import Source, is_text
 from finetune.store import Store
 from longreach.card import render_card

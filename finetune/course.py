@@ -8,7 +8,8 @@ from finetune.basemodel import BaseModel
 from finetune.batches import MixBatches
 from finetune.choices import budget_of, choose, choose_batch, choose_length
 from finetune.config import PACK_LEN, MixSettings
-from finetune.data import Data, open_data
+from finetune.data import open_data
+from finetune.divide import Data
 from finetune.losses import ANSWER, Loss, parse_losses
 from finetune.mix import MixPlan, plan_mix
 from finetune.mixspec import check_names, parse_mix

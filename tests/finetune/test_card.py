@@ -15,7 +15,7 @@ from finetune.batches import MixBatches
 from finetune.card import command, write_card
 from finetune.config import SftSettings
 from finetune.course import Course
-from finetune.data import Data
+from finetune.divide import Data
 from finetune.losses import ANSWER, Loss
 from finetune.mix import Budget, plan_mix
 from finetune.store import Store, StoreWriter

@@ -1,97 +1,103 @@
-"""What is trained on and what is held out, and when data is read again."""
+"""What was read is used again only where that is right, and what is held out is what was asked for, or is said."""
 
-from dataclasses import dataclass
+import json
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from finetune.config import MixSettings
-from finetune.data import check_apart, held_out_masks, repeats
-from finetune.sources import SourceSpec, parse_data
-from longreach.errors import UserError
+from finetune.cli import main
 
-
-@dataclass
-class Columns:
-    """As much of a store as dividing looks at."""
-
-    groups: np.ndarray
-    keys: np.ndarray
-
-    @property
-    def lengths(self) -> np.ndarray:
-        return np.full(len(self.keys), 10)
-
-    def place(self, number: int) -> str:
-        return f"file#{number + 1}"
+Row = Mapping[str, Any]
 
 
-def columns(groups: list[int], keys: list[int]) -> Any:
-    return cast(Any, Columns(np.array(groups, np.uint64), np.array(keys, np.uint64)))
+def sum_of(number: int) -> Row:
+    turns = [("user", f"What is {number} plus {number}?"), ("assistant", f"It is {2 * number}.")]
+    return {"messages": [{"role": role, "content": content} for role, content in turns]}
 
 
-def test_a_document_stays_on_one_side_in_all_sources() -> None:
-    documents = np.repeat(np.arange(1_000, 1_050), 4)
-    records = columns(documents.tolist(), list(range(200)))
-    chats = columns([*range(200), *range(5_000, 5_100)], [*range(200), *range(5_000, 5_100)])  # the records, and others
-    masks = held_out_masks({"long": records, "short": chats}, 0.1)
-    assert 0 < masks["long"].mean() < 0.6
-    for group in set(documents.tolist()):
-        assert len(set(masks["long"][documents == group].tolist())) == 1
-    assert np.array_equal(masks["long"], masks["short"][:200])  # the same conversations
-    train, held = (
-        {"long": records_of(records, np.flatnonzero(side(masks["long"])))} for side in (np.logical_not, np.asarray)
+def about(document: str, number: int) -> Row:
+    return {"context": document, "question": f"What is said {number}?", "answer": f"Much, {number}."}
+
+
+def write(path: Path, rows: Sequence[Row]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def mixed(out: Path, *arguments: object) -> tuple[int, Any]:
+    """The exit status of a mix without a base, and what it shows, or says is wrong."""
+    done = CliRunner().invoke(main, ["mix", *map(str, arguments), "--json", "--out", str(out)], catch_exceptions=False)
+    return done.exit_code, json.loads(done.stdout) if done.exit_code == 0 else done.stderr
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write(tmp_path / "sums.jsonl", [sum_of(number) for number in range(20)])
+
+
+@pytest.mark.parametrize("named", ["sums.jsonl", "*.jsonl", "."])
+def test_what_changed_is_read_again(named: str, data: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    out, given = tmp_path_factory.mktemp("out"), data.parent / named
+    _, before = mixed(out, "--short", given, "--validation", 0)
+    assert before["sources"][0]["examples"] == 40
+    write(data, [sum_of(number) for number in range(7)])
+    assert mixed(out, "--short", given, "--validation", 0)[1]["sources"][0]["examples"] == 14
+    write(data.parent / "more.jsonl", [sum_of(99)])
+    more = 0 if named == data.name else 2
+    assert mixed(out, "--short", given, "--validation", 0)[1]["sources"][0]["examples"] == 14 + more
+
+
+def test_strict_stops_where_others_listed(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write(data, [sum_of(1), {"rows": 3}])
+    assert mixed(out, "--short", data)[0] == 0
+    status, said = mixed(out, "--short", data, "--strict")
+    assert status == 1
+    assert "line 2: unknown form" in said
+
+
+def test_what_was_removed_is_read_again(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    _, before = mixed(out, "--short", data)
+    store = out / "data/train/short"
+    (store / "index.bin").write_bytes(b"")
+    status, said = mixed(out, "--short", data)
+    assert status == 1
+    assert f"{store} are damaged" in said
+    assert "remove the folder and run the command again" in said
+    shutil.rmtree(store)
+    assert mixed(out, "--short", data) == (0, before)
+
+
+@pytest.mark.parametrize("option", ["--mix", "--loss"])
+def test_names_are_checked_before_anything_is_read(option: str, data: Path, tmp_path: Path) -> None:
+    status, said = mixed(tmp_path / "out", "--short", data, option, {"--mix": "shrt=1", "--loss": "shrt=all"}[option])
+    assert status == 1
+    assert "did you mean 'short'" in said
+    assert not (tmp_path / "out/data").exists()
+
+
+def test_examples_of_no_share_do_not_size_the_batch(data: Path, tmp_path: Path) -> None:
+    long = write(tmp_path / "long.jsonl", [about("Many words. " * 500, 1)])
+    given = ("--short", data, "--long", long, "--mix", "long:short=0:1")
+    assert mixed(tmp_path / "out", *given)[1]["settings"]["batch_tokens"]["value"] < 100
+
+
+def test_a_document_keeps_together_and_that_is_said(tmp_path: Path) -> None:
+    out, document = tmp_path / "out", "The sky over the town is blue. " * 5
+    data = write(tmp_path / "one.jsonl", [about(document, number) for number in range(12)])
+    status, said = mixed(out, "--short", data)
+    assert status == 1
+    assert "all 12 examples of short would be held out: they are about one document" in said
+    assert mixed(out, "--short", data, "--validation", 0)[0] == 0
+    write(data, [about(document * (1 + number % 2), number) for number in range(12)])
+    assert (
+        "6 of 12 examples of short are held out, to keep a document on one side"
+        in mixed(out, "--short", data)[1]["notes"]
     )
-    assert list(check_apart(train, held)) == []
-
-
-def records_of(store: Any, chosen: np.ndarray) -> Any:
-    return columns(store.groups[chosen].tolist(), store.keys[chosen].tolist())
-
-
-def test_nothing_is_held_out_where_nothing_is_asked_for() -> None:
-    assert not held_out_masks({"long": columns([1, 2] * 10, list(range(20)))}, 0.0)["long"].any()
-
-
-def test_an_example_on_both_sides_is_refused_and_its_document_noted() -> None:
-    train = {"long": columns([1, 1, 2], [10, 11, 12])}
-    with pytest.raises(
-        UserError, match=r"1 examples held out as test are trained on, too, in long: the first is file#2"
-    ):
-        list(check_apart(train, {"test": columns([5, 2], [13, 12])}))
-    assert list(check_apart(train, {"test": columns([5, 2], [13, 14])})) == [
-        "1 examples held out as test are about documents that long trains on"
-    ]
-
-
-def test_repeats_are_counted_over_all_sources() -> None:
-    assert list(repeats({"a": columns([1, 2], [1, 2]), "b": columns([2, 3], [2, 3])})) == [
-        "1 of 4 examples stand in the data more than once; all are used"
-    ]
-    assert list(repeats({"a": columns([1], [1])})) == []
-
-
-def test_names_and_paths_are_gathered() -> None:
-    settings = MixSettings(long=("a.jsonl",), data=("code=b.jsonl", "code=c.jsonl", "long=d.jsonl"))
-    specs = parse_data(settings)
-    assert specs.train == (SourceSpec("long", ("a.jsonl", "d.jsonl")), SourceSpec("code", ("b.jsonl", "c.jsonl")))
-    assert specs.rows == ""
-
-
-@pytest.mark.parametrize("text", ["b.jsonl", "=b.jsonl", "../up=b.jsonl", "code=", ".=x", "a/b=x"])
-def test_a_name_is_no_path(text: str) -> None:
-    with pytest.raises(UserError, match="--data"):
-        parse_data(MixSettings(data=(text,)))
-
-
-def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text('{"status": "running"}')
-    (tmp_path / "records.jsonl").touch()
-    with pytest.raises(UserError, match="no finished run"):
-        parse_data(MixSettings(long=(str(tmp_path),)))
-    (tmp_path / "run.json").write_text('{"status": "finished"}')
-    assert parse_data(MixSettings(long=(str(tmp_path),))).train[0] == SourceSpec(
-        "long", (str(tmp_path / "records.jsonl"),), (str(tmp_path),)
-    )
+    write(data, [about(document, 1)])
+    assert "nothing of short is held out: it has too few examples" in mixed(out, "--short", data)[1]["notes"]
