@@ -150,9 +150,13 @@ def test_the_second_signal_stops_at_once(tmp_path: Path, monkeypatch: pytest.Mon
         return stock(self, *args, **kwargs)
 
     monkeypatch.setattr(LongTrainer, "compute_loss", told)
-    with pytest.raises(KeyboardInterrupt):
-        tiny_run(tmp_path, EACH)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            tiny_run(tmp_path, EACH)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # Preflight
