@@ -12,9 +12,10 @@ from typing import Any
 import click
 
 from longreach.config import GroupedOption
-from longreach.errors import UserError
+from longreach.errors import UserError, missing_extra
 
 RETRYABLE = 3
+OF_TRAINING = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")  # packages of the extra
 LAST = ("Training", "Run")  # headings of --help
 _STORAGE = {
     errno.ENOSPC: ("the disk is full", "free some space and run the same command: it goes on where it was"),
@@ -39,6 +40,10 @@ class Group(click.Group):
             return super().invoke(ctx)
         except UserError as error:
             raise Complaint(error) from error
+        except ModuleNotFoundError as error:
+            if error.name not in OF_TRAINING:
+                raise
+            raise Complaint(missing_extra(error.name, "training", "train")) from error
         except (OSError, sqlite3.DatabaseError) as error:
             raise Complaint(_storage_problem(error)) from error
         except KeyboardInterrupt:

@@ -160,3 +160,13 @@ def test_every_setting_of_generate_stands_in_its_help() -> None:
     shown = CliRunner().invoke(selfinstruct, ["generate", "--help"]).stdout
     generate = selfinstruct.commands["generate"]
     assert all(name in shown for option in generate.params for name in option.opts)
+
+
+def test_a_package_of_an_extra_that_is_not_installed_is_named_with_the_command() -> None:
+    ended = outcome(ModuleNotFoundError("No module named 'torch'", name="torch"))
+    assert ended.exit_code == 1
+    assert (
+        ended.stderr == "error: training needs torch, which is not installed\n  hint: pip install 'longreach[train]'\n"
+    )
+    bug = outcome(ModuleNotFoundError("No module named 'finetune.mix'", name="finetune.mix"))
+    assert isinstance(bug.exception, ModuleNotFoundError)
