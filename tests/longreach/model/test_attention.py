@@ -108,8 +108,12 @@ def test_positions_that_go_on_attend_across_as_stock_does(family: str, mask: Any
 @pytest.mark.parametrize("family", FAMILIES)
 def test_no_mask_is_ever_built_for_whole_rows(family: str, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "sdpa_mask", lambda *_, **__: pytest.fail("a T x T mask"))
+    model, tokens = made(family), words(2)
+    with pytest.raises(pytest.fail.Exception):  # it would be noticed
+        model(input_ids=tokens, attention_mask=(torch.arange(LENGTH) > 2).long().expand(2, -1))
     for use_cache in (True, False):
-        made(family)(input_ids=words(2), position_ids=restarting(), use_cache=use_cache)
+        found = model(input_ids=tokens, position_ids=restarting(), use_cache=use_cache).logits
+        assert torch.isfinite(found).all()
 
 
 def generated(model: Any, tokens: torch.Tensor, mask: torch.Tensor, **how: Any) -> Any:

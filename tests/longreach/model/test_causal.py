@@ -203,7 +203,9 @@ def test_a_head_that_is_no_plain_linear_map_is_refused() -> None:
 def test_training_fills_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     model = causal_loss(made("llama"))
     monkeypatch.setattr(modeling_llama, "DynamicCache", lambda **_: pytest.fail("a cache of keys and values"))
-    model(**batch())
+    with pytest.raises(pytest.fail.Exception):  # it would be noticed
+        model(input_ids=batch()["input_ids"], use_cache=True)
+    assert torch.isfinite(model(**batch()).loss)
 
 
 def test_weights_and_labels_exclude_each_other() -> None:
