@@ -22,17 +22,18 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a completion is drawn. `temperature` 0 is greedy."""
+    """How a completion is drawn. `temperature` 0 is greedy. The first of the strings `stop` ends it and is cut off."""
 
     max_tokens: int
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A chat to be completed.
+    """A chat to be completed, or a `text` to be gone on with, as a base model does: one of the two.
 
     `schema` asks for JSON of that schema where the engine can enforce it. `affinity` names what the prompt's prefix
     belongs to (the document): requests of one affinity go to one server, so that its prefix cache is used. `task` and
@@ -45,6 +46,7 @@ class Request:
     affinity: str = ""
     task: str = ""
     source: str = field(default="", repr=False)
+    text: str = field(default="", repr=False)
 
     def key(self, model: str) -> bytes:
         """The 32 bytes under which the journal keeps the completion: a hash of all that decides it."""
@@ -54,6 +56,8 @@ class Request:
             "messages": [[message.role, message.content] for message in self.messages],
             "sampling": [sampling.max_tokens, sampling.temperature, sampling.top_p, sampling.seed],
             "schema": self.schema,
+            **({"text": self.text} if self.text else {}),
+            **({"stop": sampling.stop} if sampling.stop else {}),
         }
         return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest()
 
