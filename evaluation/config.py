@@ -317,3 +317,34 @@ class RedTeamSettings(ModelSettings, JudgeSettings):
         if not (self.prompts or self.injections):
             yield "nothing to ask: give --prompts, or leave --injections on"
         yield from super()._problems()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanelSettings(ModelSettings):
+    """What the default panel is made of; each measure's other settings are its defaults."""
+
+    docs: tuple[str, ...] = setting((), "Held-out text: files, folders, globs.", group=_DATA, metavar="P...")
+    text_field: str = setting("text", "Field of a row that holds the text.", group=_DATA, metavar="NAME")
+    min_chars: int = setting(200, "Shorter texts are left out.", group=_DATA, metavar="N")
+    records: tuple[str, ...] = setting((), "Records that no training has seen, for qa.", group=_DATA, metavar="F...")
+    suite: tuple[str, ...] = setting(
+        ("short",),
+        "Suites of published tasks, where there is --data-dir.",
+        group=_DATA,
+        metavar="NAME,...",
+        parse=words,
+    )
+    data_dir: str = setting("", "Folder of the suites' data sets.", group=_DATA, metavar="D")
+    lengths: tuple[int, ...] = setting(
+        (),
+        "In tokens; by default powers of two up to the model's window, four of them.",
+        group=_SAMPLES,
+        metavar="N,...",
+        parse=sizes,
+    )
+    samples: int = setting(0, "Of each measure, instead of its default.", group=_SAMPLES, metavar="N")
+
+    def _problems(self) -> Iterator[str]:
+        if not self.docs:
+            yield "no documents: give --docs"
+        yield from super()._problems()

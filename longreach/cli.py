@@ -54,10 +54,9 @@ class Group(click.Group):
 class Complaint(click.ClickException):
     """A UserError on its way to stderr."""
 
-    exit_code = 1
-
     def __init__(self, error: UserError) -> None:
         super().__init__(str(error))
+        self.exit_code = error.status
 
     def show(self, file: Any = None) -> None:
         """Print the problem and its hint."""

@@ -9,6 +9,8 @@ class UserError(Exception):
     Collect every problem before raising: `UserError("\\n".join(problems), hint)`.
     """
 
+    status = 1  # of the process
+
     def __init__(self, problem: str, hint: str = "") -> None:
         super().__init__(problem)
         self.problem = problem
@@ -16,6 +18,12 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return f"{self.problem}\n  hint: {self.hint}" if self.hint else self.problem
+
+
+class Unfinished(UserError):
+    """What was asked for is not all there, and the same command tries the rest again: exit status 3."""
+
+    status = 3
 
 
 def unloadable(model: str, reason: str) -> UserError:

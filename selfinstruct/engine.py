@@ -1,10 +1,9 @@
 """Which engine answers: as asked for, or the first that can run here, said aloud with what it is not good for."""
 
-import json
-import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 
+from longreach.engines.access import engine_args, http_engine
 from longreach.engines.base import Engine
 from longreach.engines.budget import Budget, Budgeted
 from longreach.errors import UserError
@@ -83,7 +82,7 @@ def _engine(name: str, settings: GenerateSettings) -> Engine:
         return ExtractiveEngine()
     if name == "http":
         return _http(settings.model, settings.base_url, settings.api_key_env, settings)
-    args = _engine_args(settings)
+    args = engine_args(settings.engine_args)
     if name == "vllm":
         from longreach.engines.vllm import VllmEngine
 
@@ -94,37 +93,14 @@ def _engine(name: str, settings: GenerateSettings) -> Engine:
 
 
 def _http(model: str, urls: Sequence[str], key_env: str, settings: GenerateSettings) -> Engine:
-    from longreach.engines.http import HttpEngine
-
-    return HttpEngine(
-        model=model,
-        base_urls=urls,
-        api_key=_api_key(key_env),
-        concurrency=settings.concurrency or 64,
+    return http_engine(
+        model,
+        urls,
+        key_env,
+        concurrency=settings.concurrency,
         timeout=settings.timeout,
         structured=settings.structured,
     )
-
-
-def _api_key(variable: str) -> str:
-    if not variable:
-        return ""
-    if not os.environ.get(variable):
-        raise UserError(
-            f"the environment variable {variable}, named for a key, is not set",
-            f"export {variable}=... and run it again",
-        )
-    return os.environ[variable]
-
-
-def _engine_args(settings: GenerateSettings) -> dict[str, object]:
-    try:
-        parsed = json.loads(settings.engine_args or "{}")
-    except json.JSONDecodeError as error:
-        raise UserError(f"--engine-args is no JSON: {error}", "for instance '{\"max_model_len\": 16384}'") from error
-    if not isinstance(parsed, dict):
-        raise UserError("--engine-args is no JSON object", "for instance '{\"max_model_len\": 16384}'")
-    return parsed
 
 
 def _limited(engine: Engine, budget: Budget) -> Engine:
