@@ -47,8 +47,9 @@ def loss(config: Path | None, as_json: bool, **given: Any) -> None:
       evaluate loss --model meta-llama/Llama-2-7b-hf --docs books.jsonl.gz --lengths 512,1024,2048,4096,8192 --out r
     """
     from evaluation.loss import measure_loss
+    from evaluation.show import show
 
-    measure_loss(resolve(LossSettings, given, config), as_json=as_json)
+    show(measure_loss(resolve(LossSettings, given, config)), as_json=as_json)
 
 
 @main.command(cls=Command, short_help="Measure what a model finds again in long text.")
@@ -68,8 +69,9 @@ def retrieval(config: Path | None, as_json: bool, **given: Any) -> None:
       evaluate retrieval --base-url http://localhost:8000/v1 --model m --tokenizer runs/chat --docs books/ --out r
     """
     from evaluation.retrieval import measure_retrieval
+    from evaluation.show import show
 
-    measure_retrieval(resolve(RetrievalSettings, given, config), as_json=as_json)
+    show(measure_retrieval(resolve(RetrievalSettings, given, config)), as_json=as_json)
 
 
 @main.command(cls=Command, short_help="Measure answers to questions on held-out documents.")
@@ -83,8 +85,9 @@ def qa(config: Path | None, as_json: bool, **given: Any) -> None:
       evaluate qa --model runs/chat --records runs/held-out --out results/qa
     """
     from evaluation.qa import measure_qa
+    from evaluation.show import show
 
-    measure_qa(resolve(QaSettings, given, config), as_json=as_json)
+    show(measure_qa(resolve(QaSettings, given, config)), as_json=as_json)
 
 
 @main.command(cls=Command, short_help="Run published tasks by lm-evaluation-harness.")
@@ -108,8 +111,9 @@ def harness(config: Path | None, listing: bool, as_json: bool, **given: Any) -> 
         list_suites(as_json=as_json)
         return
     from evaluation.harness.run import measure_harness
+    from evaluation.show import show
 
-    measure_harness(resolve(HarnessSettings, given, config), as_json=as_json)
+    show(measure_harness(resolve(HarnessSettings, given, config)), as_json=as_json)
 
 
 @main.command(cls=Command, short_help="Do it all: loss, retrieval, questions, published tasks.")
@@ -126,18 +130,16 @@ def panel(config: Path | None, as_json: bool, **given: Any) -> None:
       evaluate panel --model runs/chat --docs books/ --records runs/held-out --data-dir data/ --out results/chat
     """
     from evaluation.panel import measure_panel
+    from evaluation.show import show_all
 
-    measure_panel(resolve(PanelSettings, given, config), as_json=as_json)
+    show_all(measure_panel(resolve(PanelSettings, given, config)), as_json=as_json)
 
 
 @main.command(cls=Command, short_help="Hold the results of two or more models against each other.")
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
 @options(CompareSettings)
 @AS_JSON
-@click.pass_context
-def compare(
-    context: click.Context, results: tuple[Path, ...], config: Path | None, as_json: bool, **given: Any
-) -> None:
+def compare(results: tuple[Path, ...], config: Path | None, as_json: bool, **given: Any) -> None:
     """One table, and with --out one page with pictures: long side and short side, differences with their intervals.
 
     RESULTS are the folders of any of the commands above; the first is what the others are compared with.
@@ -150,7 +152,8 @@ def compare(
     """
     from evaluation.compare.run import compare_results
 
-    context.exit(compare_results(results, resolve(CompareSettings, given, config), as_json=as_json))
+    status = compare_results(results, resolve(CompareSettings, given, config), as_json=as_json)
+    click.get_current_context().exit(status)
 
 
 @main.command(cls=Command, short_help="Let people choose between the answers of two models.")

@@ -7,7 +7,7 @@ models. Points are from 0 to 100.
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,24 +69,26 @@ class Results:
     command: Sequence[str] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
+    def as_json(self) -> dict[str, Any]:
+        """The JSON object of results.json."""
+        return {
+            "format": FORMAT,
+            "measure": self.measure,
+            "model": self.model,
+            "command": shlex.join(self.command),
+            "settings": dict(self.settings),
+            "headline": [asdict(each) for each in self.headline],
+            "scores": [asdict(each) for each in self.scores],
+            "fit": dict(self.fit) if self.fit else None,
+            "notes": list(self.notes),
+            "further": dict(self.further),
+            "versions": dict(self.versions),
+        }
+
     def write(self, folder: Path) -> None:
         """Write results.json, with the command of this process and the versions it ran with."""
-        write_json(
-            folder / RESULTS,
-            {
-                "format": FORMAT,
-                "measure": self.measure,
-                "model": self.model,
-                "command": shlex.join(["evaluate", *sys.argv[1:]]),
-                "settings": dict(self.settings),
-                "headline": [asdict(each) for each in self.headline],
-                "scores": [asdict(each) for each in self.scores],
-                "fit": dict(self.fit) if self.fit else None,
-                "notes": list(self.notes),
-                "further": dict(self.further),
-                "versions": versions(*PACKAGES),
-            },
-        )
+        made = replace(self, command=["evaluate", *sys.argv[1:]], versions=versions(*PACKAGES))
+        write_json(folder / RESULTS, made.as_json())
 
 
 def read_results(folder: Path) -> Results:

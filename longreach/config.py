@@ -143,7 +143,7 @@ def _help(entry: Field[Any]) -> str:
     default = entry.default
     if default in (None, "", (), False):
         return str(entry.metadata["help"])
-    shown = "on" if default is True else ",".join(default) if isinstance(default, tuple) else default
+    shown = "on" if default is True else ",".join(map(str, default)) if isinstance(default, tuple) else default
     return f"{entry.metadata['help']}  [default: {shown}]"
 
 

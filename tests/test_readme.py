@@ -13,14 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from evaluation.cli import main as evaluate
 from finetune.cli import main as finetune
 from pretrain.cli import main as pretrain
 from selfinstruct.cli import main as selfinstruct
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMANDS = {"selfinstruct": selfinstruct, "pretrain": pretrain, "finetune": finetune}
-HELP = re.compile(r"(<!-- help: (selfinstruct|pretrain|finetune) ?([\w ]*) -->\n```text\n)(.*?)(```\n)", re.S)
+COMMANDS = {"selfinstruct": selfinstruct, "pretrain": pretrain, "finetune": finetune, "evaluate": evaluate}
+PACKAGES = {"evaluate": "evaluation"}  # whose name is not the command's
+HELP = re.compile(r"(<!-- help: (selfinstruct|pretrain|finetune|evaluate) ?([\w -]*?) -->\n```text\n)(.*?)(```\n)", re.S)
 RUN = re.compile(r"<!-- run -->\n```sh\n(.*?)```\n", re.S)
 
 
@@ -31,7 +33,7 @@ def help_of(program: str, command: str) -> str:
 
 def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", *words],
+        [sys.executable, "-m", PACKAGES.get(words[0], words[0]), *words[1:]],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"},
         capture_output=True,
