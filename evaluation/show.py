@@ -1,11 +1,17 @@
 """What a measure found, in the terminal: figures by task and length, then in words."""
 
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
-from evaluation.results import Results, Score
+from evaluation.results import Headline, Results, Score
 from longreach.tables import print_json, print_table
+
+CELL = len("100.0 (99.9–100.0)  ")
+NAMES = 40  # columns that the names take
+
+Cells = dict[tuple[str, str, int | None], Score]
 
 
 def show(results: Results, *, as_json: bool) -> None:
@@ -28,27 +34,50 @@ def show_all(several: Iterable[tuple[str, Results]], *, as_json: bool) -> None:
 
 def print_results(results: Results) -> None:
     """Table, headlines and notes on stdout."""
-    overall = [score for score in results.scores if score.depth is None]
-    lengths = sorted({score.length for score in overall if score.length is not None})
-    columns = [*lengths, None] if any(score.length is None for score in overall) else lengths
-    if overall:
-        head = ("task", "metric", *("all" if length is None else f"{length:,}" for length in columns))
-        print_table(head, list(_rows(overall, columns)))
+    cells = {(score.task, score.metric, score.length): score for score in results.scores if score.depth is None}
+    if cells:
+        _print_figures(cells)
     for headline in results.headline:
-        figure = f"{headline.value:.4g}" if headline.unit == "nats" else f"{headline.value:,.1f}"
-        click.echo(f"{headline.task}: {headline.metric} {figure}")
+        click.echo(f"{headline.task}: {headline.metric} {in_words(headline)}")
     for note in results.notes:
         click.echo(note)
 
 
-def _rows(scores: list[Score], columns: list[int | None]) -> Iterator[tuple[str, ...]]:
-    """One for each task and metric."""
-    cells = {(score.task, score.metric, score.length): score for score in scores}
-    for task, metric in dict.fromkeys((score.task, score.metric) for score in scores):
-        found = [cells.get((task, metric, length)) for length in columns]
-        yield task, metric, *("" if score is None else _cell(score) for score in found)
+def in_words(headline: Headline) -> str:
+    """The figure with its interval."""
+    digits = 3 if headline.unit == "nats" else 1
+    value, low, high = (f"{each:,.{digits}f}" for each in (headline.value, headline.low, headline.high))
+    return f"{value} {headline.unit} (95 %: {low}–{high}, n {headline.n:,})"
 
 
-def _cell(score: Score) -> str:
-    digits = 3 if score.metric == "loss" else 1
-    return f"{score.value:.{digits}f} ({score.low:.{digits}f}–{score.high:.{digits}f})"
+def _print_figures(cells: Cells) -> None:
+    """Lengths across, or down where there is but one task."""
+    lengths: list[int | None] = [*sorted({length for *_, length in cells if length is not None})]
+    if any(length is None for *_, length in cells):
+        lengths.append(None)
+    names = list(dict.fromkeys((task, metric) for task, metric, _ in cells))
+    if len({task for task, _ in names}) == 1:
+        head = ("length", *(metric for _, metric in names))
+        print_table(head, [(_title(length), *_row(cells, [(*name, length) for name in names])) for length in lengths])
+        return
+    fits = NAMES + CELL * len(lengths) <= shutil.get_terminal_size().columns
+    head = ("task", "metric", *map(_title, lengths))
+    places = ([(*name, length) for length in lengths] for name in names)
+    print_table(head, [(*row[0][:2], *_row(cells, row, short=not fits)) for row in places])
+    if not fits:
+        click.echo("(the intervals, too wide for this terminal, are in results.json)")
+
+
+def _title(length: int | None) -> str:
+    return "all" if length is None else f"{length:,}"
+
+
+def _row(cells: Cells, places: Sequence[tuple[str, str, int | None]], *, short: bool = False) -> Iterator[str]:
+    """Empty where nothing was measured."""
+    return (_cell(cells[place], short=short) if place in cells else "" for place in places)
+
+
+def _cell(score: Score, *, short: bool) -> str:
+    digits = 3 if score.value < 10 and score.metric in ("loss", "power law") else 1
+    value, low, high = (f"{each:.{digits}f}" for each in (score.value, score.low, score.high))
+    return value if short else f"{value} ({low}–{high})"

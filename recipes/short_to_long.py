@@ -5,8 +5,9 @@
 A Llama of 0.7 million parameters (recipes/short-to-long.json) is trained from nothing on rows of 64 tokens, then three
 times on the same rows of 512 tokens in the same order: with its positions unchanged, interpolated (PI), and with a
 larger base (ABF). Nine documents in ten end by asking for their own first sentence. Measured on text that no training
-has seen: the loss by how much stands before a token, and how well the first sentence is given back, by the length of
-the document. The model has to look back over the whole document for it, so it shows how far its positions reach.
+has seen: the loss by how much stands before a token, the loss of the same tokens given more and more text before them
+(`evaluate loss`), and how well the first sentence is given back, by the length of the document. The model has to look
+back over the whole document for it, so it shows how far its positions reach.
 
 The base is scaled with the window. Llama 2 has 10,000 at 4,096 tokens: its slowest pair of 128 turns a little within
 the window. A window of 64 with 10,000 would hardly use most of its pairs, and would not need another base to reach 512.
@@ -46,6 +47,8 @@ ARMS = {
 }
 HELD_OUT_EVERY = 10  # documents
 LENGTHS = (SHORT // 2, SHORT, 3 * SHORT // 2, 2 * SHORT, 4 * SHORT, 6 * SHORT, LONG)  # of the questions' documents
+CONTEXTS = tuple(SHORT // 4 * 2**power for power in range(7))  # to twice what the arms are trained at
+TARGETS = SHORT // 8  # tokens that the loss by context is of
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,11 @@ class Size:
     arms: Stage
     held_out: int  # tokens to measure the loss on
     questions: int  # of each length
+    windows: int  # of text, for the loss by context
 
 
-FULL = Size(Stage(2_000, 2_048, 4e-3, 100), Stage(400, 4_096, 2e-3, 20), held_out=50_000, questions=100)
-QUICK = Size(Stage(6, 512, 4e-3, 1), Stage(2, 1_024, 2e-3, 1), held_out=4_000, questions=2)
+FULL = Size(Stage(2_000, 2_048, 4e-3, 100), Stage(400, 4_096, 2e-3, 20), held_out=50_000, questions=100, windows=200)
+QUICK = Size(Stage(6, 512, 4e-3, 1), Stage(2, 1_024, 2e-3, 1), held_out=4_000, questions=2, windows=4)
 
 
 def main(docs: Sequence[str], out: Path, seed: int, size: Size) -> dict[str, Any]:
@@ -77,9 +81,12 @@ def main(docs: Sequence[str], out: Path, seed: int, size: Size) -> dict[str, Any
             train(["scratch", f"--config={MODEL}"], out / "base", SHORT, size.base, seed, threads=cores())
         with clock("arms"), ThreadPoolExecutor(cores()) as pool:
             list(pool.map(lambda arm: continue_base(arm, out, size.arms, seed), ARMS))
+        with clock("contexts"):
+            contexts = losses_by_context(out, seed, size)
         with clock("questions"):
             scores = ask(out, questions)
-        result = {"seed": seed, "ropes": ARMS, "loss": losses(out), **scores, "seconds": clock.seconds}
+        found = {"loss": losses(out), "context": contexts, **scores}
+        result = {"seed": seed, "ropes": ARMS, **found, "seconds": clock.seconds}
         write_json(out / "result.json", result)
         draw(result, SHORT, out / "result.png")
     show(result)
@@ -103,6 +110,10 @@ def write_documents(texts: Sequence[str], out: Path, seed: int, size: Size) -> l
     for row, tokens in ((SHORT, size.base.tokens), (LONG, size.arms.tokens)):
         write(out / f"documents-{row}.jsonl", source.documents(row), tokens)
         write(out / f"held-out-{row}.jsonl", held_out.documents(row), size.held_out)
+    with LineWriter(out / "held-out-text.jsonl") as file:
+        for text in texts[::HELD_OUT_EVERY]:
+            file.write({"text": " ".join(text.split())})  # as the documents have it
+        file.publish()
     return [list(islice(held_out.questions(length), size.questions)) for length in LENGTHS]
 
 
@@ -153,6 +164,19 @@ def losses(out: Path) -> dict[str, dict[str, float]]:
     return {"base": first["none"], **last}
 
 
+def losses_by_context(out: Path, seed: int, size: Size) -> dict[str, dict[str, float]]:
+    """The loss of the same held-out tokens, given more and more of their text."""
+    found = {}
+    for model in ("base", *ARMS):
+        lengths = ",".join(map(str, CONTEXTS))
+        how = [f"--lengths={lengths}", f"--targets={TARGETS}", f"--samples={size.windows}", f"--seed={seed}", "--join"]
+        what = [f"--model={out / model}", f"--docs={out / 'held-out-text.jsonl'}"]
+        command(["evaluation", "loss", *what, *how, "--json"], out / "loss" / model, cores())
+        scores = orjson.loads((out / "loss" / model / "results.json").read_bytes())["scores"]
+        found[model] = {str(each["length"]): each["value"] for each in scores if each["metric"] == "loss"}
+    return found
+
+
 def ask(out: Path, questions: Sequence[Sequence[Document]]) -> dict[str, dict[str, dict[str, float]]]:
     """ROUGE-L and the share of exact answers of every model at every length."""
     from retrieval import retrieval
@@ -171,7 +195,8 @@ def ask(out: Path, questions: Sequence[Sequence[Document]]) -> dict[str, dict[st
 
 def show(result: Mapping[str, Any]) -> None:
     """The tables, and whether ABF beats none wherever the base has not been."""
-    for measure, title in (("loss", "loss, tokens up to"), ("rouge_l", "ROUGE-L at"), ("exact", "exact at")):
+    titles = {"loss": "loss, tokens up to", "context": "loss, context of", "rouge_l": "ROUGE-L at", "exact": "exact at"}
+    for measure, title in titles.items():
         table = result[measure]
         print_table(
             (title, *table["base"]),
@@ -182,6 +207,9 @@ def show(result: Mapping[str, Any]) -> None:
         behind = [length for length in none if int(length) > SHORT and sign * (abf[length] - none[length]) <= 0]
         verdict = f"not better at {', '.join(behind)}" if behind else f"better at every length past {SHORT}"
         print(f"{measure}: ABF against none is {verdict}")
+    for model in ("base", "ABF"):
+        best, at_long = min(result["context"][model].values()), result["context"][model][str(LONG)]
+        print(f"context of {LONG}: the loss of {model} is {at_long - best:+.3f} nats against its best length")
 
 
 if __name__ == "__main__":

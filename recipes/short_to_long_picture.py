@@ -15,14 +15,15 @@ STYLES = {  # Okabe and Ito's colours, and dashes and marks for who sees none
 }
 PANELS = {
     "loss": ("Loss on held-out text", "tokens before, at most", "nats a token"),
+    "context": ("The same tokens, given more text", "tokens of context", "nats a token"),
     "rouge_l": ("First-sentence retrieval", "tokens of the document", "ROUGE-L"),
 }
 
 
 def draw(result: Mapping[str, Any], short: int, path: Path) -> None:
     """One panel a measure, the length that the base was trained at marked."""
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
-    for axes, (measure, (title, below, beside)) in zip(figure.subplots(1, 2), PANELS.items(), strict=True):
+    figure = Figure(figsize=(15, 4.4), layout="constrained")
+    for axes, (measure, (title, below, beside)) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
         for name, values in result[measure].items():
             colour, dash, mark = STYLES[name]
             lengths = [int(length) for length in values]

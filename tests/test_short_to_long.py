@@ -27,7 +27,12 @@ def test_from_text_to_picture(
     recipe.main([], tmp_path, 0, recipe.QUICK)
 
     result = json.loads((tmp_path / "result.json").read_text())
-    for measure, lengths in (("loss", ["64", "128", "256", "512"]), ("rouge_l", [str(n) for n in recipe.LENGTHS])):
+    by_length = {
+        "loss": ["64", "128", "256", "512"],
+        "context": [str(n) for n in recipe.CONTEXTS],
+        "rouge_l": [str(n) for n in recipe.LENGTHS],
+    }
+    for measure, lengths in by_length.items():
         assert list(result[measure]) == ["base", "none", "PI", "ABF"]
         assert all(list(row) == lengths for row in result[measure].values())
     assert len({row["512"] for row in result["loss"].values()}) == 4  # no arm is another, none is the base
