@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from longreach.record import Span
+from longreach.text.sentences import SENTENCE_BREAK
 from longreach.text.tokenize import Tokenizer
-from selfinstruct.sentences import SENTENCE_BREAK
 
 HEADING, PARAGRAPH, SENTENCE, CUT = 3, 2, 1, 0  # strength of the break before a block
 HARD_CUT_CHARS = 512  # a run without any sentence end (base64, minified code) is first cut to pieces of this length

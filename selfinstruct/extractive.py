@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from longreach.engines.base import Completion, Ready, Request
+from longreach.text.sentences import sentences
 from selfinstruct.checks.wording import spoken_words
-from selfinstruct.sentences import sentences
 
 BLANK = "____"
 MIN_WORDS, MAX_WORDS = 7, 60  # of a sentence worth asking about

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from longreach.record import Span, Verdict
+from longreach.text.sentences import sentences
 from selfinstruct.checks.numerals import Mention, claims, mentions, numbers
 from selfinstruct.checks.phrases import YES_NO
 from selfinstruct.checks.wording import (
@@ -23,7 +24,7 @@ from selfinstruct.checks.wording import (
     spoken_words,
 )
 from selfinstruct.parse import Pair
-from selfinstruct.sentences import Wording, sentences, widened
+from selfinstruct.quotation import Wording, widened
 from selfinstruct.tasks import Task
 
 MIN_SUPPORT = 0.2  # of the answer's content words, near the evidence (short answers) or in the chunk

@@ -3,6 +3,7 @@
 import re
 
 from longreach.record import Verdict
+from longreach.text.sentences import sentences
 from selfinstruct.checks.phrases import (
     CHOICE,
     DANGLING,
@@ -16,7 +17,6 @@ from selfinstruct.checks.phrases import (
 )
 from selfinstruct.checks.wording import STOP, content_words, normal
 from selfinstruct.parse import Pair
-from selfinstruct.sentences import sentences
 from selfinstruct.tasks import Task
 
 MAX_SHORT_WORDS = 25

@@ -11,7 +11,7 @@ from selfinstruct.checks.evidence import Source, check_evidence
 from selfinstruct.checks.form import check_form
 from selfinstruct.extractive import BLANK, ExtractiveEngine, extract
 from selfinstruct.parse import Pair, parse_pair, parse_summary
-from selfinstruct.sentences import Wording
+from selfinstruct.quotation import Wording
 from selfinstruct.tasks import TASKS
 
 SEEDS = range(30)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longreach.record import Span
-from selfinstruct.sentences import Wording, sentences, widened
+from longreach.text.sentences import sentences
+from selfinstruct.quotation import Wording, widened
 
 TEXT = """The *pier* of Orvane is 212 metres long. It was finished
 by Master Farraday in 1881, "against all hope"; the clay

@@ -1,43 +1,15 @@
-"""Sentences of running text, and where a quotation stands in it."""
+"""Where a quotation stands in a text."""
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator
 from itertools import accumulate, takewhile
 
 from longreach.record import Span
+from longreach.text.sentences import SENTENCE_BREAK
 
-SENTENCE_BREAK = re.compile(r"(?<=[.!?。！？])[\"'”’»)\]]*\s+(?=[^a-z\s])|(?<=[。！？])")
-_PARAGRAPH_BREAK = re.compile(r"\n[ \t\r]*\n\s*|\n(?=\s*(?:[-*•+]|\d+[.)]|#+|\.\.)\s)")
 _WORD = re.compile(r"\w+")
 _ELLIPSIS = re.compile(r"\s*(?:\[?\.{3,}\]?|\[?…\]?)\s*")
 _MIN_PART_WORDS = 3  # of a quotation in parts: shorter parts would be found anywhere
-
-
-def sentences(text: str) -> Iterator[Span]:
-    """Spans of sentences; a paragraph, a list item and a heading end one too. Wrapped lines are joined."""
-    start = 0
-    for found in [*_PARAGRAPH_BREAK.finditer(text), None]:
-        end = found.start() if found else len(text)
-        yield from _in_paragraph(text, start, end)
-        start = found.end() if found else end
-
-
-def _in_paragraph(text: str, start: int, end: int) -> Iterator[Span]:
-    for found in SENTENCE_BREAK.finditer(text, start, end):
-        if text[start : found.start()].strip():
-            yield _trimmed(text, start, found.end())
-        start = found.end()
-    if text[start:end].strip():
-        yield _trimmed(text, start, end)
-
-
-def _trimmed(text: str, start: int, end: int) -> Span:
-    while start < end and text[start].isspace():
-        start += 1
-    while end > start and text[end - 1].isspace():
-        end -= 1
-    return Span(start, end)
 
 
 def widened(span: Span, bounds: list[Span], margin: int = 0) -> Span:
