@@ -1,0 +1,23 @@
+"""FIRST-SENTENCE-RETRIEVAL (paper, Sec. 4.1): give back the sentence that the text begins with.
+
+To find it a model has to attend over the whole text; RoPE that is not adjusted cannot, past some thousand tokens. The
+paper gives neither prompt nor text: the prompt is ours, the text is the user's own.
+"""
+
+from typing import Any
+
+from evaluation.tasks.haystack import Haystack
+from evaluation.tasks.place import Place, hidden
+
+MAX_TOKENS = 96
+ASKED = "What is the first sentence of the text above? Answer with that sentence alone, word for word."
+OPENING = "The first sentence of the text above is:"
+
+
+def sample(hay: Haystack, place: Place) -> dict[str, Any] | None:
+    """The question on the beginning of a document."""
+    forms = hidden(hay, place, [], before="", asked=ASKED, opening=OPENING)
+    if forms is None:
+        return None
+    [first, *_] = hay.pieces(place.number, place.room)
+    return {**forms, "references": (first.strip(),)}

@@ -1,0 +1,118 @@
+"""Every task: fits its room, holds what it asks for and once only, and asks the same at every length and depth."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from evaluation.retrieval import TASKS
+from evaluation.tasks.haystack import Haystack
+from evaluation.tasks.place import Place
+from longreach.text.document import Document
+from longreach.text.tokenize import Tokenizer
+
+NEEDLES = [name for name, task in TASKS.items() if task.has_depth]
+LISTS = ["common-words", "frequent-words"]
+
+
+@pytest.fixture(scope="module")
+def hay(tokenizer: Tokenizer, text: str) -> Haystack:
+    documents = [Document(f"{n}", f"{n}", f"Volume {n} of the harbour book begins here. {text}") for n in range(4)]
+    return Haystack(documents, tokenizer, 0, texts=4, tokens=4_000)
+
+
+@pytest.fixture(scope="module")
+def sampled(hay: Haystack) -> Callable[..., Any]:
+    """sampled(task, length, depth, number) -> the forms of a sample."""
+
+    def sample(name: str, length: int = 1_000, depth: float = 0.5, number: int = 0, seed: int = 0) -> Any:
+        return TASKS[name].sample(
+            hay, Place(name, length, depth if TASKS[name].has_depth else None, number, length, seed)
+        )
+
+    return sample
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("length", [300, 1_000, 4_000])
+def test_a_prompt_fills_its_room(name: str, length: int, sampled: Any, tokenizer: Tokenizer) -> None:
+    found = sampled(name, length)
+    [message] = found["messages"]
+    assert message.role == "user"
+    assert found["text"].startswith(message.content)
+    for prompt in (message.content, found["text"]):
+        assert tokenizer.count(prompt) <= length
+    assert tokenizer.count(found["text"]) >= 0.97 * length - 45  # a sentence
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_what_is_asked_for_stands_in_the_text(name: str, sampled: Any) -> None:
+    found = sampled(name)
+    assert found["references"]
+    for reference in found["references"]:
+        times = found["messages"][0].content.count(reference)
+        assert times >= 1
+        if name in NEEDLES and name != "passkey":
+            assert times == 1
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_same_bytes_every_time_and_others_for_another_number_or_seed(name: str, sampled: Any) -> None:
+    assert sampled(name) == sampled(name)
+    assert sampled(name)["text"] != sampled(name, number=1)["text"]
+    assert sampled(name)["references"] == sampled(name, length=2_000, depth=0.1)["references"]
+    if name != "first-sentence":
+        assert sampled(name)["references"] != sampled(name, seed=1)["references"]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_no_room_is_no_sample(name: str, sampled: Any) -> None:
+    assert sampled(name, 20) is None
+
+
+@pytest.mark.parametrize("name", NEEDLES)
+def test_the_needle_stands_at_its_depth(name: str, sampled: Any) -> None:
+    for depth in (0.0, 0.25, 0.5, 0.75, 1.0):
+        content = sampled(name, 4_000, depth)["messages"][0].content
+        place = content.index(sampled(name, 4_000, depth)["references"][0])
+        assert abs(place / len(content) - depth) < 0.05
+
+
+@pytest.mark.parametrize(("name", "needles"), [("niah-single", 1), ("niah-multikey", 4), ("niah-multivalue", 4)])
+def test_the_needles_are_as_many_as_ruler_has(name: str, needles: int, sampled: Any) -> None:
+    content = sampled(name)["messages"][0].content
+    told = re.findall(r"The secret number of (\w+) is (\d{7})\.", content)
+    assert len(told) == needles
+    assert len({number for _, number in told}) == needles
+    assert len({key for key, _ in told}) == (needles if name == "niah-multikey" else 1)
+
+
+def test_the_chain_leads_from_the_value_to_every_name(sampled: Any) -> None:
+    found = sampled("variable-tracking")
+    content = found["messages"][0].content
+    assert len(set(found["references"])) == 5
+    links = dict(re.findall(r"VAR (\w+) = (?:VAR )?(\w+)\.", content))
+    assert list(links) == list(found["references"])  # in their order
+    for name in found["references"]:
+        while name in links:
+            name = links[name]
+        assert name in found["text"].split("have the value ")[1]
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_the_words_asked_for_stand_most_often(name: str, sampled: Any) -> None:
+    for length in (300, 1_000, 4_000):
+        found = sampled(name, length)
+        listed = found["messages"][0].content.split("\n\n")[1].split()
+        counts = {word: listed.count(word) for word in set(listed)}
+        asked = set(found["references"])
+        assert min(counts[word] for word in asked) > max(counts[word] for word in counts.keys() - asked)
+
+
+def test_the_first_sentence_is_that_of_the_text(sampled: Any, hay: Haystack) -> None:
+    for number in range(4):
+        found = sampled("first-sentence", number=number)
+        assert found["references"] == (f"Volume {hay.document(number).id} of the harbour book begins here.",)
+        assert found["text"].startswith(found["references"][0])
+        assert found["text"].endswith("The first sentence of the text above is:")
