@@ -74,9 +74,11 @@ class PowerLaw:
 
     def as_json(self) -> dict[str, Any]:
         """As `fit` of results.json."""
-        found = {name: getattr(self, name)._asdict() for name in ("alpha", "beta", "gamma")}
+        found = {name: getattr(self, name) for name in ("alpha", "beta", "gamma")}
+        values = {name: interval.value for name, interval in found.items()}
+        intervals = {name: [interval.low, interval.high] for name, interval in found.items()}
         diagnosis = {name: getattr(self, name) for name in ("correlation", "condition", "scatter", "note")}
-        return {"form": FORM, **found, **diagnosis}
+        return {"form": FORM, **values, "intervals": intervals, **diagnosis}
 
 
 def fit(lengths: Sequence[float], losses: Sequence[float]) -> PowerLaw | NoFit:

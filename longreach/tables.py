@@ -1,5 +1,7 @@
 """Tables and JSON on stdout, as every command prints its result."""
 
+import os
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -7,6 +9,8 @@ import click
 import orjson
 from rich.console import Console
 from rich.table import Table
+
+WIDE = 200  # columns, where the table goes to a file: nobody has to fold it
 
 
 def share(part: float, total: float) -> str:
@@ -23,7 +27,8 @@ def print_table(head: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> None:
         table.add_row(
             str(name).replace("[", "\\["), *(f"{value:,}" if isinstance(value, int) else str(value) for value in values)
         )
-    Console(highlight=False).print(table)
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    Console(highlight=False, width=None if known else WIDE).print(table)
 
 
 def print_json(value: Any) -> None:

@@ -108,7 +108,8 @@ def test_odd_points_raise_nothing():
 def test_as_json():
     law = fitted(C, curve(PAPER["70B"], C) * SCATTER**0.1)
     found = law.as_json()
-    assert set(found["alpha"]) == {"value", "low", "high"}
-    assert found["alpha"]["low"] < found["alpha"]["value"] < found["alpha"]["high"]
+    for name in ("alpha", "beta", "gamma"):
+        low, high = found["intervals"][name]
+        assert low < found[name] < high
     assert "correlated" in found["note"]
     assert all(math.isfinite(found[name]) for name in ("correlation", "condition", "scatter"))
