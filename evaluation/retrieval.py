@@ -4,7 +4,7 @@ Base and chat models are asked the same, greedily. All samples of one number sha
 depth, and stand next to each other, so an engine that keeps what it has read reads each text about once.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -62,7 +62,7 @@ def measure_retrieval(settings: RetrievalSettings) -> Results:
     with measured(settings, {"haystack_sha256": hay.sha256, "tokenizer_sha256": subject.tokenizer.sha256}) as folder:
         predictions = ask(subject, samples, folder, score, title="retrieval")
         effective = effective_length(_cells(predictions), settings.threshold, settings.seed)
-        notes = [*_left_out(tasks, settings.lengths, samples), *_about_documents(hay, settings), *_failed(predictions)]
+        notes = [*_left_out(tasks, settings, samples), *_about_documents(hay, settings), *_failed(predictions)]
         results = _results(settings, subject, predictions, effective, notes)
         title = f"Retrieval: {subject.name}"
         headline_scores = [each for each in results.scores if each.metric == TASKS[each.task].metric]
@@ -200,12 +200,17 @@ def _headlines(predictions: Sequence[Prediction], seed: int) -> Iterator[Headlin
         yield Headline(task, TASKS[task].metric, "long", True, "points", len(values), *interval)
 
 
-def _left_out(tasks: Mapping[str, Task], lengths: Sequence[int], samples: Sequence[Sample]) -> Iterator[str]:
-    """Tasks whose frame alone is longer than a length."""
-    there = {(sample.task, sample.length) for sample in samples}
-    for task in tasks:
-        if missing := [f"{length:,}" for length in lengths if (task, length) not in there]:
-            yield f"{task} is left out at {', '.join(missing)} tokens: question and answer leave no room for text."
+def _left_out(tasks: Mapping[str, Task], settings: RetrievalSettings, samples: Sequence[Sample]) -> Iterator[str]:
+    """Samples whose question and answer alone are longer than a length."""
+    there = Counter((sample.task, sample.length) for sample in samples)
+    for name, task in tasks.items():
+        wanted = _numbers(settings, has_depth=task.has_depth) * (len(settings.depths) if task.has_depth else 1)
+        none = [f"{length:,}" for length in settings.lengths if not there[name, length]]
+        some = {length: there[name, length] for length in settings.lengths if 0 < there[name, length] < wanted}
+        if none:
+            yield f"{name} is left out at {', '.join(none)} tokens: question and answer leave no room for text."
+        for length, number in some.items():
+            yield f"{name} has {number:,} of {wanted:,} samples at {length:,} tokens: the others leave no room for text."
 
 
 def _about_documents(hay: Haystack, settings: RetrievalSettings) -> Iterator[str]:

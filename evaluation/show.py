@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import click
 
 from evaluation.results import Headline, Results, Score
-from longreach.tables import print_json, print_table
+from longreach.tables import WIDE, print_json, print_table
 
 CELL = len("100.0 (99.9–100.0)  ")
 NAMES = 40  # columns that the names take
@@ -60,7 +60,7 @@ def _print_figures(cells: Cells) -> None:
         head = ("length", *(metric for _, metric in names))
         print_table(head, [(_title(length), *_row(cells, [(*name, length) for name in names])) for length in lengths])
         return
-    fits = NAMES + CELL * len(lengths) <= shutil.get_terminal_size().columns
+    fits = NAMES + CELL * len(lengths) <= shutil.get_terminal_size((WIDE, 0)).columns
     head = ("task", "metric", *map(_title, lengths))
     places = ([(*name, length) for length in lengths] for name in names)
     print_table(head, [(*row[0][:2], *_row(cells, row, short=not fits)) for row in places])
