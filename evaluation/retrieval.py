@@ -210,7 +210,7 @@ def _left_out(tasks: Mapping[str, Task], settings: RetrievalSettings, samples: S
         if none:
             yield f"{name} is left out at {', '.join(none)} tokens: question and answer leave no room for text."
         for length, number in some.items():
-            yield f"{name} has {number:,} of {wanted:,} samples at {length:,} tokens: the others leave no room for text."
+            yield f"{name} has {number:,} of {wanted:,} samples at {length:,} tokens: the others do not fit."
 
 
 def _about_documents(hay: Haystack, settings: RetrievalSettings) -> Iterator[str]:
