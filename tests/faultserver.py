@@ -98,8 +98,8 @@ def mixed(acts: Sequence[Act], failures: int) -> Plan:
 
 
 def echo(asked: dict[str, Any]) -> str:
-    """The last message, whole."""
-    return str(asked["messages"][-1]["content"])
+    """The last message, or the prompt of plain text, whole."""
+    return str(asked["prompt"] if "prompt" in asked else asked["messages"][-1]["content"])
 
 
 _PART = re.compile(
@@ -199,25 +199,28 @@ class FaultServer:
             self.probes += 1
             names = self.models
             return (names if isinstance(names, Act) else raw(orjson.dumps({"data": [{"id": n} for n in names]}))), b""
-        if path != b"/v1/chat/completions":
+        if path not in (b"/v1/chat/completions", b"/v1/completions"):
             return status(404, "Not Found"), b""
-        return self._act_on_chat(headers, body)
-
-    def _act_on_chat(self, headers: dict[str, str], body: bytes) -> tuple[Act, bytes]:
         asked = orjson.loads(body)
+        if ("prompt" in asked) is path.startswith(b"/v1/chat"):
+            return status(400, "a prompt goes to /completions, messages to /chat/completions"), b""
+        return self._act_on_request(asked, headers, body)
+
+    def _act_on_request(self, asked: dict[str, Any], headers: dict[str, str], body: bytes) -> tuple[Act, bytes]:
         if not self.record:
-            return ANSWER, _completion(self.answer(asked), ANSWER, len(body))
+            return ANSWER, _completion(self.answer(asked), ANSWER, len(body), "prompt" in asked)
         digest = hashlib.sha256(body).hexdigest()
         act = self.plan(digest, self.arrivals[digest])
         self.seen.append(Seen(digest, headers, asked))
         self.arrivals[digest] += 1
         if act.kind == "answer":
             self.answered[echo(asked)] += 1
-        return act, _completion(self.answer(asked), act, len(body))
+        return act, _completion(self.answer(asked), act, len(body), "prompt" in asked)
 
 
-def _completion(text: str, act: Act, size: int) -> bytes:
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": act.finish_reason}
+def _completion(text: str, act: Act, size: int, plain: bool) -> bytes:
+    said = {"text": text} if plain else {"message": {"role": "assistant", "content": text}}
+    choice = {"index": 0, **said, "finish_reason": act.finish_reason}
     usage = {
         "prompt_tokens": size // 4,
         "completion_tokens": len(text) // 4,
@@ -225,7 +228,14 @@ def _completion(text: str, act: Act, size: int) -> bytes:
         "prompt_tokens_details": {"cached_tokens": size // 8},
     }
     return orjson.dumps(
-        {"id": "1", "object": "chat.completion", "created": 1, "model": "tiny", "choices": [choice], "usage": usage}
+        {
+            "id": "1",
+            "object": "text_completion" if plain else "chat.completion",
+            "created": 1,
+            "model": "tiny",
+            "choices": [choice],
+            "usage": usage,
+        }
     )
 
 

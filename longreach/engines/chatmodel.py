@@ -1,12 +1,13 @@
-"""A chat checkpoint in this process: loaded by transformers, answering a batch of requests at a time.
+"""A checkpoint in this process: loaded by transformers, answering a batch of requests at a time.
 
 Safetensors only, and never code that comes with a model. Rows are padded on the left; each draws with its own
-temperature and seed and ends at its own length. A request that does not fit fails alone, its batch is answered.
+temperature and seed and ends at its own length. Prompts are answered in sorted order, so that what neighbours have in
+common is read once, across batches too. A request that does not fit fails alone, its batch is answered.
 """
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from jinja2 import TemplateError
 
 from longreach.engines.base import Completion, Message, Request, RequestFailed, Sampling
 from longreach.engines.checkpoint import check_fits, no_chat_template, refused_chat
+from longreach.engines.plaintext import PlainText
+from longreach.engines.stop import cut
 from longreach.errors import UserError, missing_extra, unloadable
 
 try:
@@ -21,6 +24,8 @@ try:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
     from longreach.engines.draw import Draw
+    from longreach.engines.ends import Ends
+    from longreach.engines.prefix import CHUNK, Prefix, shareable
 except ModuleNotFoundError as error:
     if error.name not in ("torch", "transformers"):
         raise
@@ -28,8 +33,19 @@ except ModuleNotFoundError as error:
 
 logger = logging.getLogger(__name__)
 
+UNBOUNDED = 1 << 40  # the window of a model that reads past its own
+
 Outcome = Completion | RequestFailed
-Asked = tuple[list[int], Sampling]  # a prompt's tokens, and how its answer is drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A prompt, how its answer is drawn and how many tokens that may have; `place` among the requests."""
+
+    place: int
+    prompt: list[int]
+    sampling: Sampling
+    budget: int
 
 
 @dataclass(frozen=True)
@@ -40,82 +56,124 @@ class ChatModel:
     model: Any
     tokenizer: Any
     window: int
+    batch_tokens: int
     stops: frozenset[int]
+    plain: PlainText
+    prefix: Prefix | None  # None: the model's cache cannot be shared
 
     def answer(self, requests: Sequence[Request], closing: threading.Event) -> list[Outcome]:
         """One outcome per request, in their order; cut short, and of no use, once `closing` is set."""
-        prompts = [self._prompt(request.messages) for request in requests]
-        asked = [
-            (prompt, request.sampling)
-            for prompt, request in zip(prompts, requests, strict=True)
-            if not isinstance(prompt, RequestFailed)
-        ]
-        answered = iter(self._answers(asked, closing) if asked else [])
-        return [prompt if isinstance(prompt, RequestFailed) else next(answered) for prompt in prompts]
+        outcomes: dict[int, Outcome] = {}
+        asked: list[Asked] = []
+        for place, request in enumerate(requests):
+            try:
+                asked.append(self._asked(place, request))
+            except RequestFailed as failure:
+                outcomes[place] = failure
+        for group in self._groups(asked):
+            answered = self._answers(group, closing)
+            outcomes |= zip((one.place for one in group), answered, strict=True)
+        return [outcomes[place] for place in range(len(requests))]
 
-    def _prompt(self, messages: Sequence[Message]) -> list[int] | RequestFailed:
+    def _asked(self, place: int, request: Request) -> Asked:
+        prompt = self.plain.ids(request.text) if request.text else self._chat(request.messages)
+        check_fits(len(prompt), self.window)
+        budget = min(request.sampling.max_tokens, self.window - len(prompt))
+        return Asked(place, prompt, request.sampling, budget)
+
+    def _chat(self, messages: Sequence[Message]) -> list[int]:
+        if self.tokenizer.chat_template is None:
+            raise no_chat_template(self.name)
         conversation = [{"role": message.role, "content": message.content} for message in messages]
         try:
             tokens: list[int] = self.tokenizer.apply_chat_template(
                 conversation, add_generation_prompt=True, return_dict=False
             )
-            check_fits(len(tokens), self.window)
         except TemplateError as error:
             raise refused_chat(self.name, str(error)) from error
-        except RequestFailed as failure:
-            return failure
         return tokens
 
-    def _answers(self, asked: Sequence[Asked], closing: threading.Event) -> Sequence[Outcome]:
-        budgets = [min(sampling.max_tokens, self.window - len(prompt)) for prompt, sampling in asked]
-        try:
-            rows = self._generate(asked, max(budgets), closing)
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            return [RequestFailed("out of memory", str(error).partition("\n")[0])] * len(asked)
-        return [
-            self._completion(row[:budget], len(prompt))
-            for row, budget, (prompt, _) in zip(rows, budgets, asked, strict=True)
-        ]
+    def _groups(self, asked: Sequence[Asked]) -> Iterator[list[Asked]]:
+        """Neighbours in sorted order, as many as the memory allows; at least one."""
+        group: list[Asked] = []
+        for one in sorted(asked, key=lambda one: one.prompt):
+            if group and not self._fits_memory([*group, one]):
+                yield group
+                group = []
+            group.append(one)
+        if group:
+            yield group
 
-    def _generate(self, asked: Sequence[Asked], longest: int, closing: threading.Event) -> list[list[int]]:
-        """At most `longest` new tokens of each row, with padding behind those that ended early."""
-        width = max(len(prompt) for prompt, _ in asked)
+    def _fits_memory(self, group: Sequence[Asked]) -> bool:
+        width = max(len(one.prompt) for one in group)
+        if self.prefix is None and width > CHUNK:  # a padded batch that is read at once needs a mask of width x width
+            return False
+        return (width + max(one.budget for one in group)) * len(group) <= self.batch_tokens
+
+    def _answers(self, group: Sequence[Asked], closing: threading.Event) -> Sequence[Outcome]:
+        try:
+            return self._generate(group, closing)
+        except torch.OutOfMemoryError as error:
+            if self.prefix:
+                self.prefix.forget()
+            torch.cuda.empty_cache()
+            return [RequestFailed("out of memory", str(error).partition("\n")[0])] * len(group)
+
+    def _generate(self, group: Sequence[Asked], closing: threading.Event) -> list[Completion]:
+        """Decode all rows together, until the last of them is done."""
+        prompts = [one.prompt for one in group]
+        samplings = [one.sampling for one in group]
+        cache, known = self.prefix.caches(prompts, closing) if self.prefix else (None, [0] * len(group))
+        width = max(map(len, prompts))
         padding = min(self.stops)
         device = self.model.device
-        tokens = torch.tensor([[padding] * (width - len(prompt)) + prompt for prompt, _ in asked], device=device)
-        real = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt, _ in asked], device=device)
+        ends = Ends(self.tokenizer, width, [one.budget for one in group], samplings, closing)
         rows = self.model.generate(
-            tokens,
-            attention_mask=real,
+            torch.tensor([[padding] * (width - len(prompt)) + prompt for prompt in prompts], device=device),
+            attention_mask=torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in prompts], device=device),
+            past_key_values=cache,
             generation_config=GenerationConfig(
                 do_sample=False,
-                max_new_tokens=longest,
+                max_new_tokens=max(one.budget for one in group),
                 eos_token_id=sorted(self.stops),
                 pad_token_id=padding,
             ),
-            logits_processor=[Draw([sampling for _, sampling in asked])],
-            stopping_criteria=[lambda ids, _: torch.full((len(ids),), closing.is_set(), device=device)],
+            logits_processor=[Draw(samplings)],
+            stopping_criteria=[ends],
         )
-        new: list[list[int]] = rows[:, width:].tolist()
-        return new
+        if self.prefix:
+            self.prefix.rewind()
+        answers = zip(group, rows[:, width:].tolist(), ends.lengths, known, strict=True)
+        return [self._completion(one, row[:length], cached) for one, row, length, cached in answers]
 
-    def _completion(self, tokens: list[int], prompt_tokens: int) -> Completion:
+    def _completion(self, asked: Asked, tokens: list[int], cached: int) -> Completion:
         end = next((place for place, token in enumerate(tokens) if token in self.stops), None)
+        text = self.tokenizer.decode(tokens[:end], skip_special_tokens=True)
+        before = cut(text, asked.sampling.stop)
         return Completion(
-            text=self.tokenizer.decode(tokens[:end], skip_special_tokens=True),
-            finish_reason="length" if end is None else "stop",
-            prompt_tokens=prompt_tokens,
+            text=text.rstrip("\ufffd") if before is None else before,  # half a letter at the end is none
+            finish_reason="length" if end is None and before is None else "stop",
+            prompt_tokens=len(asked.prompt),
             completion_tokens=len(tokens) if end is None else end + 1,
+            cached_tokens=cached,
         )
 
 
-def load(name: str, max_model_len: int, dtype: str) -> ChatModel:
-    """Load a checkpoint onto the best device there is, and say which."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`max_model_len` 0 takes the model's own window, which prompts may leave where `past_window` says so."""
+
+    batch_tokens: int
+    max_model_len: int = 0
+    past_window: bool = False
+
+
+def load(name: str, limits: Limits, dtype: str, *, chat: bool) -> ChatModel:
+    """Load a checkpoint onto the best device there is, and say which; where chats are to come, one that takes them."""
     device = best_device()
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-        if tokenizer.chat_template is None:
+        if chat and tokenizer.chat_template is None:
             raise no_chat_template(name)
         model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=True, trust_remote_code=False)
         model.to(device)
@@ -126,7 +184,16 @@ def load(name: str, max_model_len: int, dtype: str) -> ChatModel:
     logger.warning("transformers runs %s on %s in %s; vllm and http serve many times faster", name, device, model.dtype)
     stops = stop_tokens(model, tokenizer)
     model.generation_config = GenerationConfig()  # its own sampling defaults must not change what is asked
-    return ChatModel(name, model.eval(), tokenizer, window(name, model, max_model_len), stops)
+    return ChatModel(
+        name,
+        model.eval(),
+        tokenizer,
+        window(name, model, limits),
+        limits.batch_tokens,
+        stops,
+        PlainText(name),
+        Prefix(model) if shareable(model) else None,
+    )
 
 
 def best_device() -> str:
@@ -145,9 +212,14 @@ def stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(stops)
 
 
-def window(name: str, model: Any, max_model_len: int) -> int:
+def window(name: str, model: Any, limits: Limits) -> int:
     """The tokens that prompt and answer may take together."""
-    longest: int = model.config.get_text_config().max_position_embeddings
-    if max_model_len > longest:
-        raise UserError(f"{name} reads {longest} tokens, not {max_model_len}", "lower max_model_len")
-    return max_model_len or longest
+    config = model.config.get_text_config()
+    longest: int = config.max_position_embeddings
+    if limits.past_window:
+        if not getattr(config, "rope_parameters", None):
+            raise UserError(f"{name} has no places past its {longest} tokens", "only RoPE goes on past a window")
+        return limits.max_model_len or UNBOUNDED
+    if limits.max_model_len > longest:
+        raise UserError(f"{name} reads {longest} tokens, not {limits.max_model_len}", "lower max_model_len")
+    return limits.max_model_len or longest

@@ -1,4 +1,6 @@
-"""Completions from any server that speaks the OpenAI chat protocol: vLLM, SGLang, llama.cpp, hosted ones.
+"""Completions from any server that speaks the OpenAI protocol: vLLM, SGLang, llama.cpp, hosted ones.
+
+Chats go to /chat/completions, plain text to /completions, whose server makes tokens of it by its own rules.
 
 A fault that may pass is tried again a bounded number of times; one that concerns a single request fails that request
 and no other; one that dooms all of them is a UserError. Costs some 0.15 ms of processor time a request.
@@ -7,11 +9,13 @@ and no other; one that dooms all of them is a UserError. Costs some 0.15 ms of p
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 import orjson
+from yarl import URL
 
 from longreach.engines.backoff import STEADY, Backoff
 from longreach.engines.base import Completion, Request, RequestFailed
@@ -19,7 +23,10 @@ from longreach.engines.fleet import Fleet
 from longreach.engines.greeting import greet, is_alive
 from longreach.engines.reply import Fault, completion_of, fault_of, message_of, refusal_of
 from longreach.engines.server import Server, servers_at
+from longreach.engines.stop import cut
 from longreach.engines.wire import Wire
+
+MOST_STOPS = 4  # strings that the protocol allows; answers are cut at all of them here
 
 
 class HttpEngine:
@@ -67,7 +74,7 @@ class HttpEngine:
         while True:
             server, taken_in = await self._fleet.seat(request.affinity)
             try:
-                completion = await self._ask(server, body)
+                completion = await self._ask(server, server.completions if request.text else server.chat, body)
             except Fault as fault:
                 fault.detail = server.redacted(fault.detail)
                 self._fleet.faulted(server, taken_in, fault)
@@ -76,14 +83,14 @@ class HttpEngine:
                     raise RequestFailed(fault.reason, fault.detail) from fault
             else:
                 self._fleet.answered(server)
-                return completion
+                return stopped(completion, request.sampling.stop)
             finally:
                 server.window.leave()
             await asyncio.sleep(self._backoff.delay(failures))
 
-    async def _ask(self, server: Server, body: bytes) -> Completion:
+    async def _ask(self, server: Server, url: URL, body: bytes) -> Completion:
         """One attempt: Fault where another may succeed, RequestFailed or UserError where none will."""
-        status, wait, reply = await self._wire.post(server, server.chat, body)
+        status, wait, reply = await self._wire.post(server, url, body)
         if status == 200:
             return completion_of(reply)
         words = message_of(reply)
@@ -94,13 +101,27 @@ class HttpEngine:
         sampling = request.sampling
         asked: dict[str, Any] = {
             "model": self.model,
-            "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+            **_prompt(request),
             "max_tokens": sampling.max_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "seed": sampling.seed,
         }
+        if sampling.stop:
+            asked["stop"] = sampling.stop[:MOST_STOPS]
         if self.structured and request.schema is not None:
             schema = {"name": "reply", "schema": request.schema, "strict": True}
             asked["response_format"] = {"type": "json_schema", "json_schema": schema}
         return asked
+
+
+def stopped(completion: Completion, stops: Sequence[str]) -> Completion:
+    """The completion up to the first of the stop strings, which a server may leave in."""
+    before = cut(completion.text, stops)
+    return completion if before is None else replace(completion, text=before, finish_reason="stop")
+
+
+def _prompt(request: Request) -> dict[str, Any]:
+    if request.text:
+        return {"prompt": request.text}
+    return {"messages": [{"role": message.role, "content": message.content} for message in request.messages]}

@@ -1,4 +1,4 @@
-"""What a chat server sent back, read as a completion or as the reason why there is none.
+"""What a server sent back, read as a completion or as the reason why there is none.
 
 Pure: takes a status and bytes. Nothing in a reply is trusted to have the shape it should have.
 """
@@ -20,7 +20,7 @@ _REFUSALS = {
     402: ("asks for payment", "the account behind the API key has no credit left"),
     403: ("does not allow this with this API key", "check what the key may do"),
     404: ("does not have that model, or is not at this address", "check --model; most addresses end in /v1"),
-    405: ("takes no chats at this address", "most addresses end in /v1"),
+    405: ("does not take such requests at this address", "most addresses end in /v1"),
 }
 _CUT_OFF = frozenset({"length", "content_filter", "model_length"})
 _BROKEN_OFF = frozenset({"abort", "error"})  # the server gave up half way: the text is no answer
@@ -51,7 +51,7 @@ def completion_of(body: bytes) -> Completion:
     if not choice:
         raise Fault("empty choices", message_of(body))
     finish = choice.get("finish_reason")
-    text = _object(choice.get("message")).get("content")
+    text = _object(choice["message"]).get("content") if "message" in choice else choice.get("text")
     if finish in _BROKEN_OFF:
         raise Fault("broken off", f"finish_reason {finish}")
     if text is None and finish in _CUT_OFF:

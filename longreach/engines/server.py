@@ -1,4 +1,4 @@
-"""One chat server: its address, what is sent to it to be let in, and how it fares.
+"""One server: its address, what is sent to it to be let in, and how it fares.
 
 A base URL is taken as users write it. A user name and password in it become a header and are never shown again.
 """
@@ -30,6 +30,7 @@ class Server:
 
     def __post_init__(self) -> None:
         self.chat = self.base / "chat" / "completions"
+        self.completions = self.base / "completions"
         self.models = self.base / "models"
 
     def __str__(self) -> str:
@@ -68,7 +69,7 @@ def servers_at(base_urls: Sequence[str], api_key: str, concurrency: int) -> list
 def _server(address: str, key: str, concurrency: int) -> Server:
     given = _url(address)
     base = given.with_user(None)
-    path = base.path.rstrip("/").removesuffix("/chat/completions")
+    path = base.path.rstrip("/").removesuffix("/completions").removesuffix("/chat")
     headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "longreach"}
     secrets = [key] if key else []
     if given.user or given.password:

@@ -1,8 +1,9 @@
 """Hugging Face transformers on this machine, GPU or not: for trying things out where vLLM does not run.
 
-What waits when the model becomes free is answered together, up to `batch` requests. The model lives in one worker
-thread. No prefix is shared between requests and no schema is enforced, so a large run takes many times what vLLM or a
-server needs.
+What waits when the model becomes free is answered together, up to `batch` requests, or fewer at a time where
+`batch_tokens` (rows times their padded length) would be exceeded. The model lives in one worker thread. Prompts that
+begin alike are read once, if they come one after another. No schema is enforced, and rows wait for the longest answer
+of their batch, so a large run takes many times what vLLM or a server needs.
 """
 
 import asyncio
@@ -13,7 +14,9 @@ from types import TracebackType
 from typing import Self
 
 from longreach.engines.base import Completion, Request, RequestFailed
-from longreach.engines.chatmodel import ChatModel, Outcome, load
+from longreach.engines.chatmodel import ChatModel, Limits, Outcome, load
+
+BATCH_TOKENS = 1 << 15  # of a 7B model some 4 GB of keys and values, or 16 GB where its heads are not grouped
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +28,31 @@ class Batch:
 
 
 class TransformersEngine:
-    """Completes requests by a model that it loads on entry. `max_model_len` 0 takes the model's own window."""
+    """Completes requests by a model that it loads on entry. `max_model_len` 0 takes the model's own window.
+
+    With `past_window` prompts may be longer than that: RoPE goes on. Without `chat` a base model is taken as well.
+    """
 
     name = "transformers"
     structured = False
 
-    def __init__(self, model: str, *, batch: int = 4, max_model_len: int = 0, dtype: str = "auto") -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        batch: int = 4,
+        batch_tokens: int = BATCH_TOKENS,
+        max_model_len: int = 0,
+        dtype: str = "auto",
+        past_window: bool = False,
+        chat: bool = True,
+    ) -> None:
         self.model = model
         self.concurrency = 2 * batch  # while one batch is answered the next one gathers
         self._batch_size = batch
-        self._max_model_len = max_model_len
+        self._limits = Limits(batch_tokens, max_model_len, past_window)
         self._dtype = dtype
+        self._chat = chat
         self._gathering: Batch | None = None
         self._batches: set[asyncio.Task[list[Outcome]]] = set()
         self._closing = threading.Event()
@@ -44,7 +61,7 @@ class TransformersEngine:
         """Load the model onto the best device there is."""
         self._worker = ThreadPoolExecutor(1, "transformers")
         self._model_is_free = asyncio.Lock()
-        loading = self._worker.submit(load, self.model, self._max_model_len, self._dtype)
+        loading = self._worker.submit(load, self.model, self._limits, self._dtype, chat=self._chat)
         try:
             self._chat_model: ChatModel = await asyncio.wrap_future(loading)
         except BaseException:

@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from longreach.engines.base import Completion, Message, Request, RequestFailed, RequestRefused
 from longreach.engines.checkpoint import check_fits, no_chat_template, refused_chat
+from longreach.engines.plaintext import PlainText
 from longreach.errors import UserError, missing_extra, unloadable
 
 os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # vLLM reads these when it is first imported
@@ -32,7 +33,7 @@ try:
     from vllm import AsyncEngineArgs, RequestOutput, SamplingParams
     from vllm.config import StructuredOutputsConfig, VllmConfig
     from vllm.exceptions import VLLMClientError
-    from vllm.inputs import EngineInput
+    from vllm.inputs import EngineInput, tokens_input
     from vllm.platforms import current_platform
     from vllm.renderers import BaseRenderer, ChatParams, renderer_from_config
     from vllm.renderers.chat_utils import ChatTemplateResolutionError
@@ -58,7 +59,8 @@ class VllmEngine:
     """Completes requests by a vLLM engine that it starts on entry and stops on exit.
 
     `max_model_len` 0 takes the longest window that fits. `engine_args` are further arguments of vLLM's AsyncEngineArgs
-    by name, from `quantization` to `kv_cache_memory_bytes`; they win over what is chosen here.
+    by name, from `quantization` to `kv_cache_memory_bytes`; they win over what is chosen here. Without `chat` a base
+    model is taken as well.
     """
 
     name = "vllm"
@@ -73,6 +75,7 @@ class VllmEngine:
         tensor_parallel: int = 1,
         gpu_memory: float = 0.9,
         dtype: str = "auto",
+        chat: bool = True,
         engine_args: Mapping[str, Any] | None = None,
     ) -> None:
         self.model = model
@@ -94,13 +97,16 @@ class VllmEngine:
             # vLLM sets a seeded request's random generator back after a chunk of its prompt; a CPU's cannot be set back
             chosen["enable_chunked_prefill"] = False
         self._arguments = chosen | checked_arguments(engine_args or {})
+        self._chat = chat
         self._names = itertools.count()
         self._pending: set[asyncio.Task[Completion]] = set()
 
     async def __aenter__(self) -> Self:
         """Check what can be checked at once, then start the engine; this takes seconds to minutes."""
         config = self._config()
-        check_chat_template(config, self.model)
+        if self._chat:
+            check_chat_template(config, self.model)
+        self._plain = PlainText(config.model_config.tokenizer)
         longest: int = config.model_config.max_model_len
         try:
             self._llm = AsyncLLM.from_vllm_config(config, usage_context=UsageContext.LLM_CLASS, disable_log_stats=True)
@@ -148,13 +154,17 @@ class VllmEngine:
 
     async def _answer(self, request: Request) -> Completion:
         loop = asyncio.get_running_loop()
-        prompt = await loop.run_in_executor(self._render_threads, self._render, request.messages)
+        prompt = await loop.run_in_executor(self._render_threads, self._render, request)
         check_fits(len(prompt["prompt_token_ids"]), self._window)
         return completion(await self._generate(prompt, self._sampling(request)))
 
-    def _render(self, messages: tuple[Message, ...]) -> EngineInput:
+    def _render(self, request: Request) -> EngineInput:
+        if request.text:
+            return tokens_input(self._plain.ids(request.text))
         try:
-            return rendered(self._llm.renderer, messages)
+            return rendered(self._llm.renderer, request.messages)
+        except ChatTemplateResolutionError as error:
+            raise no_chat_template(self.model) from error
         except VLLMClientError as error:
             raise refused_chat(self.model, str(error)) from error
 
@@ -175,6 +185,7 @@ class VllmEngine:
             max_tokens=asked.max_tokens,
             temperature=asked.temperature,
             top_p=asked.top_p,
+            stop=list(asked.stop),
             seed=asked.seed if asked.temperature > 0 else None,  # a generator per request costs time: only where drawn
             structured_outputs=StructuredOutputsParams(json=request.schema) if constrained else None,
             output_kind=RequestOutputKind.FINAL_ONLY,

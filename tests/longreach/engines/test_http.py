@@ -5,6 +5,7 @@ import base64
 import warnings
 from collections import Counter
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -84,6 +85,49 @@ def test_a_schema_is_enforced_by_response_format_where_the_server_can() -> None:
     run(ask(server, request(schema=schema), structured=True))
     wanted = {"name": "reply", "schema": schema, "strict": True}
     assert server.seen[0].asked["response_format"] == {"type": "json_schema", "json_schema": wanted}
+
+
+def test_plain_text_goes_to_completions_and_comes_back() -> None:
+    server = FaultServer(first(*FAULTS[1:3]))
+    completion = run(ask(server, Request((), Sampling(16, stop=("\n",)), text="the sea\nis")))
+    assert server.seen[0].asked == {
+        "model": "tiny",
+        "prompt": "the sea\nis",
+        "max_tokens": 16,
+        "temperature": 0.0,
+        "top_p": 1.0,
+        "seed": 0,
+        "stop": ["\n"],
+    }
+    assert len(server.seen) == 3
+    assert (completion.text, completion.finish_reason) == ("the sea", "stop")  # an echo: this server knows no stop
+    assert completion.prompt_tokens > completion.cached_tokens > 0
+
+
+def test_a_server_is_sent_no_more_stop_strings_than_it_takes_and_the_answer_ends_at_all_of_them() -> None:
+    server = FaultServer(always(faultserver.LENGTH))
+    stops = ("one", "two", "three", "four", "five")
+    completion = run(ask(server, replace(request("a five b"), sampling=Sampling(16, stop=stops))))
+    assert server.seen[0].asked["stop"] == list(stops[:4])
+    assert (completion.text, completion.finish_reason) == ("a ", "stop")
+
+
+@pytest.mark.parametrize("text", [b"null", b"7"])
+def test_plain_text_without_a_text_is_a_fault_that_may_pass(text: bytes) -> None:
+    broken = raw(b'{"choices": [{"text": %b, "finish_reason": "stop"}]}' % text)
+    server = FaultServer(first(broken))
+    assert run(ask(server, Request((), Sampling(16), text="the sea"))).text == "the sea"
+    assert len(server.seen) == 2
+
+
+@pytest.mark.parametrize("end", ["", "/", "/completions", "/chat/completions"])
+def test_an_address_may_name_either_place(end: str) -> None:
+    async def both(server: FaultServer) -> list[str]:
+        async with server, engine(f"{server.url}{end}") as http:
+            asked = (request("hello"), Request((), Sampling(16), text="the sea"))
+            return [(await http.complete(one)).text for one in asked]
+
+    assert run(both(FaultServer())) == ["hello", "the sea"]
 
 
 def test_a_cut_off_answer_passes_through_as_such() -> None:

@@ -5,6 +5,7 @@ import importlib
 import shutil
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from longreach.engines.base import Completion, Message, Request, RequestFailed, 
 from longreach.errors import UserError
 from tinyllama import make_tiny_llama
 
+tokenizers = pytest.importorskip("tokenizers")
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 draw = importlib.import_module("longreach.engines.draw")
@@ -39,12 +41,18 @@ def ask(text: str, max_tokens: int = 12, temperature: float = 0.0, seed: int = 0
     return Request((Message("user", text),), Sampling(max_tokens, temperature, top_p, seed))
 
 
+def go_on(text: str, max_tokens: int = 12, stop: tuple[str, ...] = ()) -> Request:
+    return Request((), Sampling(max_tokens, stop=stop), text=text)
+
+
 def outcomes(model: Path, requests: list[Request], **options: Any) -> list[Any]:
+    """In their order; what was read before depends on what stood beside a request, so it is left out."""
+
     async def run() -> list[Any]:
         async with TransformersEngine(str(model), **options) as engine:
             return await asyncio.gather(*map(engine.complete, requests), return_exceptions=True)
 
-    return asyncio.run(run())
+    return [replace(got, cached_tokens=0) if isinstance(got, Completion) else got for got in asyncio.run(run())]
 
 
 def answer(model: Path, request: Request, **options: Any) -> Completion:
@@ -54,20 +62,24 @@ def answer(model: Path, request: Request, **options: Any) -> Completion:
     return outcome
 
 
-def bare(model_folder: Path, text: str, max_tokens: int) -> list[int]:
+def bare(model_folder: Path, text: str, max_tokens: int, *, chat: bool = True) -> list[int]:
     """The tokens that transformers alone answers greedily."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(model_folder)
     model = transformers.AutoModelForCausalLM.from_pretrained(model_folder)
-    prompt = tokenizer.apply_chat_template(
-        [{"role": "user", "content": text}], add_generation_prompt=True, return_tensors="pt", return_dict=True
-    )
+    prompt = tokenizer(text, return_tensors="pt")
+    if chat:
+        prompt = tokenizer.apply_chat_template(
+            [{"role": "user", "content": text}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
     return model.generate(**prompt, max_new_tokens=max_tokens, do_sample=False)[
         0, prompt["input_ids"].shape[1] :
     ].tolist()
 
 
 def decoded(model_folder: Path, tokens: list[int]) -> str:
-    return transformers.AutoTokenizer.from_pretrained(model_folder).decode(tokens, skip_special_tokens=True)
+    """Without bytes at the end that are no whole letter."""
+    text: str = transformers.AutoTokenizer.from_pretrained(model_folder).decode(tokens, skip_special_tokens=True)
+    return text.rstrip("\ufffd")
 
 
 def test_a_batch_of_unequal_prompts_and_lengths_gives_what_generate_gives_one_by_one(checkpoint: Path) -> None:
@@ -110,6 +122,139 @@ def test_a_seed_repeats_its_answer_whatever_else_is_in_the_batch(checkpoint: Pat
     together = outcomes(checkpoint, [*warm, ask("lo mi ter " * 9)], batch=4)
     assert [answer(checkpoint, request).text for request in warm] == [got.text for got in together[:3]]
     assert len({got.text for got in together}) == 4
+
+
+# --- plain text, stop strings and what is read once
+
+
+TEXTS = [
+    f"{' '.join(WORDS[1:])[:size]}{question}" for size in (40, 90, 150) for question in ("", " Q: din\nA:", " est")
+]
+
+
+@pytest.mark.parametrize("options", [{"batch": 1}, {"batch": 4}, {"batch": 16}, {"batch": 16, "batch_tokens": 200}])
+def test_text_is_gone_on_with_as_generate_does(checkpoint: Path, options: dict[str, int]) -> None:
+    got = outcomes(checkpoint, [go_on(text) for text in TEXTS], **options)
+    alone = [bare(checkpoint, text, 12, chat=False) for text in TEXTS]
+    assert [completion.text for completion in got] == [decoded(checkpoint, tokens) for tokens in alone]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    assert [completion.prompt_tokens for completion in got] == [len(tokenizer(text)["input_ids"]) for text in TEXTS]
+
+
+def test_a_batch_keeps_to_its_tokens(checkpoint: Path) -> None:
+    shapes: list[tuple[int, int]] = []
+
+    async def run() -> None:
+        async with TransformersEngine(str(checkpoint), batch=9, batch_tokens=300) as engine:
+            inner = engine._chat_model.model.generate
+            engine._chat_model.model.generate = lambda ids, **named: (
+                shapes.append(tuple(ids.shape)) or inner(ids, **named)
+            )
+            await asyncio.gather(*(engine.complete(go_on(text)) for text in TEXTS))
+
+    asyncio.run(run())
+    assert sum(rows for rows, _ in shapes) == len(TEXTS)
+    assert max(rows for rows, _ in shapes) > 1
+    assert all(rows * (width + 12) <= 300 or rows == 1 for rows, width in shapes)
+
+
+def test_a_beginning_that_was_read_is_told_across_batches(checkpoint: Path) -> None:
+    async def run() -> list[Completion]:
+        async with TransformersEngine(str(checkpoint), batch=1) as engine:
+            return [await engine.complete(go_on(f"{WORDS[1]}{end}")) for end in ("one", "two", " Q")]
+
+    first, *later = asyncio.run(run())
+    assert first.cached_tokens == 0
+    assert all(
+        completion.prompt_tokens // 2 < completion.cached_tokens < completion.prompt_tokens for completion in later
+    )
+
+
+def test_an_answer_is_cut_before_its_stop_string_which_may_span_tokens(checkpoint: Path) -> None:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    whole = {text: bare(checkpoint, text, 30, chat=False) for text in TEXTS}
+    requests, wanted = [], []
+    for text, tokens in whole.items():
+        for place in (3, 11, 20):
+            stop = tokenizer.decode(tokens[place : place + 2])[1:]  # from within a token into the next
+            count = next(n for n in range(1, 31) if stop in tokenizer.decode(tokens[:n]))
+            requests.append(go_on(text, 30, ("never", stop)))
+            wanted.append((tokenizer.decode(tokens).partition(stop)[0], "stop", count))
+    got = outcomes(checkpoint, [*requests, go_on(TEXTS[0], 30, ("never",))], batch=7)
+    assert [(one.text, one.finish_reason, one.completion_tokens) for one in got[:-1]] == wanted
+    assert got[-1].finish_reason == "length" and got[-1].completion_tokens == 30
+
+
+def test_a_batch_ends_when_its_last_row_is_done(checkpoint: Path) -> None:
+    stop = transformers.AutoTokenizer.from_pretrained(checkpoint).decode(bare(checkpoint, "ka lo", 3, chat=False)[2])
+    steps: list[object] = []
+
+    async def run() -> None:
+        async with TransformersEngine(str(checkpoint), batch=2) as engine:
+            engine._chat_model.model.register_forward_hook(lambda *_: steps.append(None))
+            await asyncio.gather(engine.complete(go_on("ka lo", 100, (stop,))), engine.complete(go_on("din", 9)))
+
+    asyncio.run(run())
+    assert len(steps) == 9
+
+
+def test_what_looks_like_a_special_token_in_a_text_is_text(checkpoint: Path) -> None:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    got = answer(checkpoint, go_on("ka<|end|>lo"))
+    assert tokenizer("ka<|end|>lo")["input_ids"][1] == tokenizer.eos_token_id
+    assert got.prompt_tokens > len(tokenizer("ka<|end|>lo")["input_ids"])
+
+
+def test_a_text_begins_as_those_did_that_the_model_was_trained_on(copy: Path) -> None:
+    tokenizer = tokenizers.Tokenizer.from_file(str(copy / "tokenizer.json"))
+    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        "<|begin|> $A", special_tokens=[("<|begin|>", 1)]
+    )
+    tokenizer.save(str(copy / "tokenizer.json"))
+    tokens = transformers.AutoTokenizer.from_pretrained(copy)("ka lo")["input_ids"]
+    assert tokens[0] == 1
+    got = answer(copy, go_on("ka lo"))
+    assert (got.prompt_tokens, got.text) == (len(tokens), decoded(copy, bare(copy, "ka lo", 12, chat=False)))
+
+
+def test_a_base_model_goes_on_with_text_and_refuses_chats(checkpoint: Path, tmp_path: Path) -> None:
+    base = make_tiny_llama(tmp_path / "base", window=WINDOW, chat_template=None)
+    assert answer(base, go_on("ka lo"), chat=False) == answer(checkpoint, go_on("ka lo"))
+    with pytest.raises(UserError, match="no chat template"):
+        answer(base, ask("ka"), chat=False)
+
+
+def test_a_prompt_may_leave_the_window_where_that_is_asked_for(checkpoint: Path) -> None:
+    text = WORDS[1] * 8
+    with pytest.raises(RequestFailed, match="prompt too long"):
+        answer(checkpoint, go_on(text))
+    got = answer(checkpoint, go_on(text), past_window=True)
+    assert got.prompt_tokens > WINDOW
+    assert got.text == decoded(checkpoint, bare(checkpoint, text, 12, chat=False))
+    with pytest.raises(RequestFailed, match="prompt too long"):
+        answer(checkpoint, go_on(text), past_window=True, max_model_len=300)
+
+
+def test_learned_places_do_not_go_on(checkpoint: Path, copy: Path) -> None:
+    config = transformers.GPT2Config(vocab_size=512, n_positions=64, n_embd=64, n_layer=1, n_head=2, eos_token_id=2)
+    transformers.GPT2LMHeadModel(config).save_pretrained(copy)
+    assert answer(copy, go_on("ka")).completion_tokens
+    with pytest.raises(UserError, match="no places past its 64 tokens"):
+        answer(copy, go_on("ka"), past_window=True)
+
+
+def test_a_cache_that_cannot_be_shared_is_not(copy: Path) -> None:
+    config = transformers.MistralConfig(
+        vocab_size=512, hidden_size=64, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, max_position_embeddings=WINDOW, sliding_window=16, initializer_range=0.3, eos_token_id=2,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    transformers.MistralForCausalLM(config).save_pretrained(copy)
+    got = outcomes(copy, [go_on(text) for text in TEXTS], batch=4)
+    assert [one.text for one in got] == [decoded(copy, bare(copy, text, 12, chat=False)) for text in TEXTS]
+
+
+# --- drawn
 
 
 def test_draws_follow_the_probabilities() -> None:
@@ -160,7 +305,7 @@ def test_cancelling_one_request_leaves_its_batch_alone(checkpoint: Path) -> None
 
     first, *others = asyncio.run(run())
     assert isinstance(first, asyncio.CancelledError)
-    assert others == outcomes(checkpoint, [ask(word) for word in WORDS[1:]])
+    assert [got.text for got in others] == [got.text for got in outcomes(checkpoint, [ask(word) for word in WORDS[1:]])]
 
 
 def test_a_base_model_is_refused(tmp_path: Path) -> None:

@@ -243,6 +243,21 @@ def test_a_base_model_is_refused(tmp_path: Path) -> None:
         start(str(tmp_path / "base"))
 
 
+def test_a_base_model_goes_on_with_text_and_refuses_chats(tmp_path: Path, reference: Reference) -> None:
+    make_tiny_llama(tmp_path / "base", window=WINDOW, chat_template=None)
+
+    async def run() -> list[Any]:
+        async with VllmEngine(str(tmp_path / "base"), dtype="float32", chat=False, engine_args=SMALL) as engine:
+            asked = (Request((), Sampling(8), text="ka lo"), ask("ka"))
+            return await asyncio.gather(*map(engine.complete, asked), return_exceptions=True)
+
+    text, chat = asyncio.run(run())
+    prompt = reference.tokenizer("ka lo", return_tensors="pt")
+    tokens = reference.model.generate(**prompt, max_new_tokens=8, do_sample=False)[0, prompt["input_ids"].shape[1] :]
+    assert text.text == reference.tokenizer.decode(tokens, skip_special_tokens=True).rstrip("\ufffd")
+    assert isinstance(chat, UserError) and "no chat template" in str(chat)
+
+
 def test_a_template_that_raises_is_the_users_to_mend(tmp_path: Path) -> None:
     make_tiny_llama(tmp_path / "picky", window=WINDOW, chat_template="{{ raise_exception('no user role here') }}")
     with pytest.raises(UserError, match="no user role here"):
