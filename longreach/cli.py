@@ -56,7 +56,7 @@ class Complaint(click.ClickException):
 
     def __init__(self, error: UserError) -> None:
         super().__init__(str(error))
-        self.exit_code = error.status
+        self.exit_code = error.status  # type: ignore[misc]  # click reads it of the instance
 
     def show(self, file: Any = None) -> None:
         """Print the problem and its hint."""
