@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import combinations
-from math import prod
+from math import cbrt, prod
 from statistics import fmean
 
 from longreach.errors import missing_extra
@@ -21,7 +21,7 @@ except ModuleNotFoundError as error:
         raise
     raise missing_extra(error.name.replace("_", "-"), "evaluate", "evaluate") from error
 
-ROUGES = ("rouge1", "rouge2", "rougeL")
+ROUGES = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}  # our names and the library's
 _CHOICE = re.compile(r"\b[A-D]\b")
 _PERCENTAGE = re.compile(r"(\d+\.?\d*)%")
 _NOT_A_LIST = re.compile(r"[^0-9\s,]")
@@ -41,8 +41,9 @@ def f1(output: str, references: Sequence[str]) -> float:
 
 def rouge(output: str, references: Sequence[str], *, stem: bool = False) -> Scores:
     """ROUGE-1, -2 and -L (F1), and their geometric mean for this one answer."""
-    each = [_scorer(ROUGES, stem).score(reference, output) for reference in references]
-    found = {name: 100.0 * max(scores[name].fmeasure for scores in each) for name in ROUGES}
+    scorer = _scorer(tuple(ROUGES.values()), stem)
+    each = [scorer.score(reference, output) for reference in references]
+    found = {name: 100.0 * float(max(scores[kind].fmeasure for scores in each)) for name, kind in ROUGES.items()}
     return {**found, "rouge_geo": _geometric_mean(found)}
 
 
@@ -58,7 +59,7 @@ def rouge_l(output: str, references: Sequence[str], *, stem: bool = False) -> fl
 
 
 def _geometric_mean(rouges: Mapping[str, float]) -> float:
-    return float(prod(rouges[name] for name in ROUGES) ** (1 / len(ROUGES)))
+    return cbrt(prod(rouges[name] for name in ROUGES))
 
 
 @cache
