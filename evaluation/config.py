@@ -264,7 +264,9 @@ class CompareSettings(RunSettings):
 class JudgeSettings(RunSettings):
     """Who judges, where a model does."""
 
-    judge_model: str = setting("", "Model that judges; a name on --judge-url.", group=_JUDGE, metavar="M")
+    judge_model: str = setting(
+        "", "Model that judges; a name on --judge-url.", group=_JUDGE, metavar="M", shapes_output=False
+    )
     judge_url: tuple[str, ...] = setting((), "Servers of the judge.", group=_JUDGE, metavar="U...", shapes_output=False)
     judge_api_key_env: str = setting(
         "", "Environment variable that holds its key.", group=_JUDGE, metavar="NAME", shapes_output=False
