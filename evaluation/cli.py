@@ -190,9 +190,10 @@ def red_team(config: Path | None, as_json: bool, **given: Any) -> None:
       evaluate red-team --model runs/chat --docs books/ --prompts prompts.jsonl --judge-url http://localhost:8001/v1 \\
           --judge-model judge --out results/red-team
     """
-    from evaluation.redteam import red_team as measure_red_team
+    from evaluation.redteam import measure_red_team
+    from evaluation.show import show
 
-    measure_red_team(resolve(RedTeamSettings, given, config), as_json=as_json)
+    show(measure_red_team(resolve(RedTeamSettings, given, config)), as_json=as_json)
 
 
 if __name__ == "__main__":
