@@ -14,6 +14,7 @@ Style = Literal["auto", "chat", "text"]
 _DATA, _MODEL, _SAMPLES, _ANSWERS, _JUDGE, _RUN = "Data", "Model", "Samples", "Answers", "Judge", "Run"
 RULER_THRESHOLD = 85.6  # points: what Llama 2 7B reaches at its 4,096 tokens
 LENGTHS = ("256", "1k", "2k", "4k")
+LEAST_PROMPT = 64  # tokens that a published task is asked with at least
 
 
 def sizes(text: str) -> tuple[int, ...]:
@@ -50,6 +51,22 @@ class RunSettings:
     def folder(self) -> Path:
         """Where everything goes."""
         return Path(self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSettings(RunSettings):
+    """The user's own text, which no training has seen."""
+
+    docs: tuple[str, ...] = setting(
+        (), "Held-out text: files, folders, globs, dataset names.", group=_DATA, metavar="P..."
+    )
+    text_field: str = setting("text", "Field of a row that holds the text.", group=_DATA, metavar="NAME")
+    min_chars: int = setting(200, "Shorter texts are left out.", group=_DATA, metavar="N")
+
+    def _problems(self) -> Iterator[str]:
+        if not self.docs:
+            yield "no documents: give --docs"
+        yield from super()._problems()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,14 +119,11 @@ class ModelSettings(RunSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossSettings(RunSettings):
+class LossSettings(TextSettings):
     """What the loss is measured on."""
 
     model: str = setting("", "Folder or hub id of a checkpoint.", group=_MODEL, metavar="M")
     dtype: str = setting("auto", "Of the computation.", group=_MODEL, choices=("auto", "float32", "bfloat16"))
-    docs: tuple[str, ...] = setting((), "Files, folders, globs, dataset names.", group=_DATA, metavar="P...")
-    text_field: str = setting("text", "Field of a row that holds the text.", group=_DATA, metavar="NAME")
-    min_chars: int = setting(200, "Shorter texts are left out.", group=_DATA, metavar="N")
     join: bool = setting(False, "Set documents end to end where they are too short by themselves.", group=_DATA)
     lengths: tuple[int, ...] = setting(
         (),
@@ -132,18 +146,13 @@ class LossSettings(RunSettings):
     def _problems(self) -> Iterator[str]:
         if not self.model:
             yield "no model: give --model"
-        if not self.docs:
-            yield "no documents: give --docs"
         yield from super()._problems()
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetrievalSettings(ModelSettings):
+class RetrievalSettings(ModelSettings, TextSettings):
     """What is hidden in which text, and asked for."""
 
-    docs: tuple[str, ...] = setting((), "Text to hide things in: files, folders, globs.", group=_DATA, metavar="P...")
-    text_field: str = setting("text", "Field of a row that holds the text.", group=_DATA, metavar="NAME")
-    min_chars: int = setting(200, "Shorter texts are left out.", group=_DATA, metavar="N")
     task: tuple[str, ...] = setting(
         ("all",), "Tasks, by name; all: every one.", group=_SAMPLES, metavar="NAME,...", parse=words
     )
@@ -167,11 +176,6 @@ class RetrievalSettings(ModelSettings):
         RULER_THRESHOLD, "Points that the effective length has to reach.", group=_SAMPLES, metavar="F", parse=factor
     )
     past_window: bool = setting(False, "Ask at lengths beyond the model's window, too (transformers).", group=_SAMPLES)
-
-    def _problems(self) -> Iterator[str]:
-        if not self.docs:
-            yield "no text: give --docs"
-        yield from super()._problems()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,8 +225,10 @@ class HarnessSettings(RunSettings):
         metavar="NAME,...",
         parse=words,
     )
-    data_dir: str = setting("", "Folder that holds a folder or file of each data set.", group=_DATA, metavar="D")
-    hub: bool = setting(False, "Take from the hub what --data-dir lacks.", group=_DATA)
+    data_dir: str = setting(
+        "", "Folder that holds a folder or file of each data set.", group=_DATA, metavar="D", shapes_output=False
+    )
+    hub: bool = setting(False, "Take from the hub what --data-dir lacks.", group=_DATA, shapes_output=False)
     samples: int = setting(0, "Of each task at most; 0: all.", group=_SAMPLES, metavar="N")
     prompt_tokens: int = setting(
         0,
@@ -230,16 +236,26 @@ class HarnessSettings(RunSettings):
         group=_SAMPLES,
         metavar="N",
     )
-    run_code: bool = setting(False, "Run the programs that a model writes (HumanEval, MBPP), unprotected.", group=_RUN)
+    run_code: bool = setting(
+        False, "Run the programs that a model writes (HumanEval, MBPP), unprotected.", group=_RUN, shapes_output=False
+    )
     batch_size: int = setting(
         0, "Samples at once; 0: as many as the engine likes.", group=_RUN, metavar="N", shapes_output=False
     )
 
     def _problems(self) -> Iterator[str]:
-        if not (self.model or self.base_url):
-            yield "no model: give --model or --base-url"
+        if not self.model:
+            yield "no model: give --model" + (", as the server calls it" if self.base_url else "")
+        if self.base_url and self.engine not in ("auto", "http"):
+            yield f"--base-url is for --engine http, not {self.engine}"
+        if self.engine == "http" and not self.base_url:
+            yield "--engine http needs --base-url"
         if not self.suite:
             yield "no suite: give --suite"
+        if 0 < self.prompt_tokens < LEAST_PROMPT:
+            yield f"--prompt-tokens is at least {LEAST_PROMPT}"
+        if self.samples < 0 or self.batch_size < 0:
+            yield "--samples and --batch-size are 0 or more"
         yield from super()._problems()
 
 
@@ -289,14 +305,9 @@ class SideBySideSettings(JudgeSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RedTeamSettings(ModelSettings, JudgeSettings):
+class RedTeamSettings(ModelSettings, JudgeSettings, TextSettings):
     """Which long contexts stand before which adversarial prompts."""
 
-    docs: tuple[str, ...] = setting(
-        (), "Text of the long contexts: files, folders, globs.", group=_DATA, metavar="P..."
-    )
-    text_field: str = setting("text", "Field of a row that holds the text.", group=_DATA, metavar="NAME")
-    min_chars: int = setting(200, "Shorter texts are left out.", group=_DATA, metavar="N")
     prompts: tuple[str, ...] = setting(
         (), "Adversarial prompts of yours: rows with prompt, area and perhaps id.", group=_DATA, metavar="F..."
     )
@@ -314,20 +325,15 @@ class RedTeamSettings(ModelSettings, JudgeSettings):
     max_tokens: int = setting(256, "Of an answer.", group=_ANSWERS, metavar="N")
 
     def _problems(self) -> Iterator[str]:
-        if not self.docs:
-            yield "no text: give --docs"
         if not (self.prompts or self.injections):
             yield "nothing to ask: give --prompts, or leave --injections on"
         yield from super()._problems()
 
 
 @dataclass(frozen=True, kw_only=True)
-class PanelSettings(ModelSettings):
+class PanelSettings(ModelSettings, TextSettings):
     """What the default panel is made of; each measure's other settings are its defaults."""
 
-    docs: tuple[str, ...] = setting((), "Held-out text: files, folders, globs.", group=_DATA, metavar="P...")
-    text_field: str = setting("text", "Field of a row that holds the text.", group=_DATA, metavar="NAME")
-    min_chars: int = setting(200, "Shorter texts are left out.", group=_DATA, metavar="N")
     records: tuple[str, ...] = setting((), "Records that no training has seen, for qa.", group=_DATA, metavar="F...")
     suite: tuple[str, ...] = setting(
         ("short",),
@@ -345,8 +351,3 @@ class PanelSettings(ModelSettings):
         parse=sizes,
     )
     samples: int = setting(0, "Of each measure, instead of its default.", group=_SAMPLES, metavar="N")
-
-    def _problems(self) -> Iterator[str]:
-        if not self.docs:
-            yield "no documents: give --docs"
-        yield from super()._problems()

@@ -1,8 +1,10 @@
 """Where a task's data lie under --data-dir, in the forms in which people have them.
 
 A data set is a folder, or the folder of one of its configurations inside it. It holds files of its splits (train.jsonl,
-or test-00000-of-00001.parquet as on the hub, perhaps in data/), or what `datasets` saved; a lone file named as the data
-set or the configuration is the split that is evaluated. Only names are looked at here: reading is the harness's part.
+or test-00000-of-00001.parquet as on the hub, perhaps in data/ or in the one folder there is), or what `datasets` saved;
+a lone file named as the data set or the configuration is the split that is evaluated. Where tasks share a data set,
+each with a configuration of its own, a suite says "name/{config}", and only that configuration will do. Only names are
+looked at here: reading is the harness's part.
 """
 
 import hashlib
@@ -12,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
-ALSO = {"validation": ("valid", "val", "dev"), "dev": ("validation",), "train": ("auxiliary_train",)}
+ALSO = {"validation": ("valid", "val", "dev")}
+CONFIG = "{config}"
 _META = ("dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.json")
-_SHARD = re.compile(r"-\d+-of-\d+$")
+_SHARD = re.compile(r"-\d+-of-\d+(-[0-9a-f]+)?$")
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,22 @@ def find_data(folder: Path, data: str, config: str, splits: Sequence[str]) -> Da
 
 def places(folder: Path, data: str, config: str) -> Iterator[Path]:
     """Where a data set may lie: its configuration first."""
+    root = folder / data.removesuffix(f"/{CONFIG}")
     if config:
-        yield folder / data / config
-        yield folder / data / "data" / config
-    yield folder / data
-    yield folder / data / "data"
+        yield root / config
+        yield root / "data" / config
+    if not data.endswith(CONFIG):
+        yield root
+        yield root / "data"
+        if not config:
+            yield from _only_folder(root)
+
+
+def _only_folder(place: Path) -> Iterator[Path]:
+    """The configuration of a data set that has but one, however it is called."""
+    inside = [path for path in place.iterdir() if path.is_dir() and path.name[0] != "."] if place.is_dir() else []
+    if len(inside) == 1:
+        yield inside[0]
 
 
 def _alone(place: Path) -> tuple[Path, ...]:

@@ -11,18 +11,18 @@ from typing import Any
 from evaluation.config import HarnessSettings
 from evaluation.harness.plan import TEMPLATE_TOKENS, Job, Model
 from longreach.engines.access import api_key, engine_args
-from longreach.errors import UserError, missing_extra
+from longreach.errors import UserError, missing_extra, unloadable
 
 try:
     import torch
-    from transformers import PreTrainedTokenizerFast
+    from transformers import GenerationConfig
 except ModuleNotFoundError as error:
     if error.name not in ("torch", "transformers"):
         raise
     raise missing_extra(error.name, "evaluate harness", "harness") from error
 
-from longreach.model.load import own_tokenizer, read_config
-from longreach.text.tokenize import SHIPPED, load_tokenizer
+from longreach.model.load import UNREADABLE, own_tokenizer, read_config, why
+from longreach.text.tokenize import load_tokenizer
 
 REQUESTS = 16  # at once, of a server
 UNBOUNDED = 1 << 20  # tokens that a server is taken to read where neither suite nor user says
@@ -35,18 +35,17 @@ def tokenizer_name(settings: HarnessSettings) -> str:
     return settings.model if Path(settings.model).is_dir() else ""
 
 
-def counting_tokenizer(settings: HarnessSettings) -> Any:
-    """By which prompts are cut: the model's own, else the small one that ships with longreach."""
-    name = tokenizer_name(settings)
-    return (own_tokenizer(name) if name else None) or PreTrainedTokenizerFast(tokenizer_file=str(SHIPPED))
-
-
 def describe(settings: HarnessSettings) -> Model:
     """Told before the weights are loaded."""
     if settings.base_url:
         chat = settings.style != "text"
         return Model(window=0, chat=chat, tells=not chat and bool(tokenizer_name(settings)))
-    window: int = read_config(settings.model).get_text_config().max_position_embeddings
+    try:
+        window: int = read_config(settings.model).get_text_config().max_position_embeddings
+    except UserError as error:
+        if settings.hub or Path(settings.model).exists():
+            raise
+        raise UserError(error.problem, "check the spelling; --hub allows to take a model from the hub") from error
     tokenizer = own_tokenizer(tokenizer_name(settings))
     has_template = tokenizer is not None and tokenizer.chat_template is not None
     if settings.style == "chat" and not has_template:
@@ -60,34 +59,60 @@ def open_model(settings: HarnessSettings, model: Model, jobs: tuple[Job, ...]) -
     if settings.base_url:
         return _served(settings, model, max(lengths) if all(job.prompt_tokens for job in jobs) else UNBOUNDED)
     length = min(max(lengths), model.window)
-    if settings.engine == "vllm" or (settings.engine == "auto" and torch.cuda.is_available() and find_spec("vllm")):
-        from lm_eval.models.vllm_causallms import VLLM
+    load = _vllm if _by_vllm(settings) else _transformers
+    try:
+        return load(settings, length)
+    except (TypeError, *UNREADABLE) as error:
+        raise unloadable(settings.model, why(error)) from error
+    except torch.OutOfMemoryError as error:
+        raise UserError(f"{settings.model} does not fit on the GPU", "choose a smaller model") from error
 
-        return VLLM(
-            pretrained=settings.model,
-            **({"tokenizer": settings.tokenizer} if settings.tokenizer else {}),
-            dtype=settings.dtype,
-            batch_size=settings.batch_size or "auto",
-            **{"max_model_len": length, **engine_args(settings.engine_args)},
-        )
+
+def _by_vllm(settings: HarnessSettings) -> bool:
+    automatic = torch.cuda.is_available() and find_spec("vllm") is not None
+    return settings.engine == "vllm" or (settings.engine == "auto" and automatic)
+
+
+def _vllm(settings: HarnessSettings, length: int) -> Any:
+    try:
+        from lm_eval.models.vllm_causallms import VLLM
+    except ModuleNotFoundError as error:
+        raise missing_extra("vllm", "--engine vllm", "vllm") from error
+    return VLLM(
+        pretrained=settings.model,
+        **({"tokenizer": settings.tokenizer} if settings.tokenizer else {}),
+        dtype=settings.dtype,
+        batch_size=settings.batch_size or "auto",
+        **{"max_model_len": length, **engine_args(settings.engine_args)},
+    )
+
+
+def _transformers(settings: HarnessSettings, length: int) -> Any:
+    """Its own settings of how it generates, a penalty on repetition say, would change what is asked: none are kept."""
     from lm_eval.models.huggingface import HFLM
 
     gpu = torch.cuda.is_available()
-    return HFLM(
+    lm = HFLM(
         pretrained=settings.model,
         tokenizer=settings.tokenizer or None,
         dtype=settings.dtype,
         batch_size=settings.batch_size or ("auto" if gpu else 1),
-        max_length=length,
         device="cuda" if gpu else "cpu",
-        **engine_args(settings.engine_args),
+        **{"max_length": length, **engine_args(settings.engine_args)},
     )
+    own = lm.model.generation_config.to_dict()
+    lm.model.generation_config = GenerationConfig(
+        **{name: value for name, value in own.items() if name.endswith("_token_id")}
+    )
+    return lm
 
 
 def _served(settings: HarnessSettings, model: Model, length: int) -> Any:
     """A server's model: asked with token ids where likelihoods are told, which need to be counted."""
     from lm_eval.models.openai_completions import LocalChatCompletion, LocalCompletionsAPI
 
+    if find_spec("tenacity") is None:
+        raise missing_extra("tenacity", "evaluate harness --base-url", "harness")
     key = api_key(settings.api_key_env)
     name = tokenizer_name(settings)
     common = {

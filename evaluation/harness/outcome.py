@@ -4,11 +4,11 @@ Most figures are the mean of their scores, and get its interval. Where a figure 
 three means are multiplied), the interval of the mean is set around it.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isclose
+from numbers import Integral
 from typing import Any
 
 import orjson
@@ -25,15 +25,11 @@ class Answered:
     """One question, what was said, and its score in points."""
 
     id: str
+    question_sha256: str  # of its row, so that models are compared whose prompts differ in template or cut
     prompt: str
     output: str
     references: tuple[str, ...]
     score: float
-
-    @property
-    def prompt_sha256(self) -> str:
-        """As that of samples."""
-        return hashlib.sha256(orjson.dumps(self.prompt)).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -44,6 +40,7 @@ class Outcome:
     metric: str
     value: float  # points
     answered: tuple[Answered, ...]
+    cut: int  # prompts that were longer than they may be
 
     @property
     def is_mean(self) -> bool:
@@ -75,12 +72,12 @@ class Outcome:
                 output=each.output,
                 scores={self.metric: each.score},
                 references=each.references,
-                prompt_sha256=each.prompt_sha256,
+                prompt_sha256=each.question_sha256,
             )
 
 
-def outcome_of(entry: Entry, tasks: Sequence[Any], found: Mapping[str, Any]) -> Outcome:
-    """From what the harness returns for the tasks of an entry."""
+def outcome_of(entry: Entry, tasks: Sequence[Any], found: Mapping[str, Any], cut: int = 0) -> Outcome:
+    """From what the harness returns for the tasks of an entry; so many of their prompts were `cut`."""
     answered: list[Answered] = []
     sums = 0.0
     for task in tasks:
@@ -91,7 +88,7 @@ def outcome_of(entry: Entry, tasks: Sequence[Any], found: Mapping[str, Any]) -> 
             raise UserError(f"{name} has no metric {entry.metric}", f"of its suite; it has {', '.join(known)}")
         sums += entry.scale * float(found["results"][name][entry.metric]) * len(some)
         answered += some
-    return Outcome(entry.task, entry.metric_name, sums / len(answered), tuple(answered))
+    return Outcome(entry.task, entry.metric_name, sums / len(answered), tuple(answered), cut)
 
 
 def _answered(entry: Entry, task: Any, samples: Sequence[Mapping[str, Any]]) -> Iterator[Answered]:
@@ -101,11 +98,18 @@ def _answered(entry: Entry, task: Any, samples: Sequence[Mapping[str, Any]]) -> 
         if sample["filter"] == chosen and metric in sample:
             yield Answered(
                 id=f"{within}/{sample['doc_id']}",
-                prompt=str(sample["arguments"][0][0]),
+                question_sha256=str(sample["doc_hash"]),
+                prompt=_prompt(sample),
                 output=_output(sample),
-                references=_references(sample),
+                references=_references(task, sample),
                 score=entry.scale * _points(task, metric, sample[metric]),
             )
+
+
+def _prompt(sample: Mapping[str, Any]) -> str:
+    """As it was sent; a chat for a server, which has its own template, is JSON in a tuple."""
+    prompt = sample["arguments"][0][0]
+    return str(prompt[0] if isinstance(prompt, tuple) else prompt)
 
 
 def _points(task: Any, metric: str, value: Any) -> float:
@@ -113,23 +117,32 @@ def _points(task: Any, metric: str, value: Any) -> float:
     return float(task.aggregation()[metric]([value]) if isinstance(value, tuple | list | dict) else value)
 
 
-def _tells(sample: Mapping[str, Any]) -> bool:
-    """Whether likelihoods were asked for: then there is an answer given with each prompt."""
-    return isinstance(sample["arguments"][0][1], str)
+def _choices(sample: Mapping[str, Any]) -> list[str]:
+    """The given answers whose likelihoods were asked for: none where the model wrote its own.
+
+    They follow their prompt; where they are all the same, as in WinoGrande, the prompts are what is chosen from.
+    """
+    if not isinstance(sample["arguments"][0][1], str):
+        return []
+    behind = [str(answer).strip() for _, answer in sample["arguments"]]
+    return behind if len(set(behind)) > 1 else [str(prompt).strip() for prompt, _ in sample["arguments"]]
 
 
 def _output(sample: Mapping[str, Any]) -> str:
     """What was said, or of the given answers the likeliest."""
-    if not _tells(sample):
+    choices = _choices(sample)
+    if not choices:
         return str(sample["resps"][0][0])
     likelihoods = [answers[0][0] for answers in sample["resps"]]
-    return str(sample["arguments"][likelihoods.index(max(likelihoods))][1]).strip()
+    return choices[likelihoods.index(max(likelihoods))]
 
 
-def _references(sample: Mapping[str, Any]) -> tuple[str, ...]:
-    target = sample["target"]
-    if isinstance(target, int) and _tells(sample):
-        return (str(sample["arguments"][target][1]).strip(),)
+def _references(task: Any, sample: Mapping[str, Any]) -> tuple[str, ...]:
+    """What would have been right."""
+    choices = _choices(sample)
+    target = task.doc_to_text(sample["doc"]) if getattr(task, "multiple_input", 0) else sample["target"]
+    if choices and isinstance(target, Integral) and 0 <= int(target) < len(choices):
+        return (choices[int(target)],)
     return tuple(map(str, target)) if isinstance(target, list | tuple) else (str(target),)
 
 
@@ -148,4 +161,4 @@ def from_bytes(content: bytes, key: str) -> Outcome | None:
         return None
     outcome = found["outcome"]
     answered = [Answered(**{**each, "references": tuple(each["references"])}) for each in outcome["answered"]]
-    return Outcome(outcome["task"], outcome["metric"], outcome["value"], tuple(answered))
+    return Outcome(**{**outcome, "answered": tuple(answered)})

@@ -6,14 +6,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from evaluation.config import HarnessSettings
-from evaluation.harness.data import Data, find_data, places
+from evaluation.config import LEAST_PROMPT, HarnessSettings
+from evaluation.harness.data import CONFIG, Data, find_data, places
 from evaluation.harness.published import Part, index_of, parts_of
-from evaluation.harness.suites import Entry, Suite
+from evaluation.harness.suites import Cut, Entry, Suite
 
 TEMPLATE_TOKENS = 64  # allowed for a chat template around a prompt
 SPECIAL_TOKENS = 2
-LEAST_ROOM = 64  # tokens of a prompt that is worth asking
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,11 @@ class Job:
     def new_tokens(self) -> int:
         """Of the longest answer."""
         return max(part.new_tokens for part, _ in self.parts)
+
+    @property
+    def cut(self) -> Cut:
+        """Of a prompt that is too long. What no suite cuts and no task of ours, the window cuts on the left."""
+        return "left" if self.suite.cut == "none" and not self.entry.ours else self.suite.cut
 
 
 @dataclass(frozen=True)
@@ -81,9 +85,9 @@ def _job(suite: Suite, entry: Entry, index: Any, settings: HarnessSettings, mode
     if not parts:
         return "this version of lm-eval has no such task"
     if not model.tells and any(part.tells for part in parts):
-        return "needs likelihoods of given answers, which a chat server does not give"
+        return _untold(model)
     room = _room(suite, settings, model, max(part.new_tokens for part in parts))
-    if room and room < LEAST_ROOM:
+    if room and room < LEAST_PROMPT:
         return f"the model's window of {model.window:,} tokens is too small for it"
     folder = Path(settings.data_dir) if settings.data_dir else None
     found = [(part, find_data(folder, entry.data, part.dataset, part.splits) if folder else None) for part in parts]
@@ -93,6 +97,12 @@ def _job(suite: Suite, entry: Entry, index: Any, settings: HarnessSettings, mode
         return _no_data(entry, parts[0], folder, settings)
     absent = tuple(part.name for part, data in found if not (data or from_hub))
     return Job(suite, entry, index, kept, absent, room)
+
+
+def _untold(model: Model) -> str:
+    if model.chat:
+        return "needs likelihoods of given answers, which a chat server does not tell"
+    return "needs likelihoods of given answers, counted in tokens: name the server's tokenizer with --tokenizer"
 
 
 def _room(suite: Suite, settings: HarnessSettings, model: Model, new_tokens: int) -> int:
@@ -109,6 +119,7 @@ def _no_data(entry: Entry, part: Part, folder: Path | None, settings: HarnessSet
     if entry.ours and settings.hub and not folder:
         return f"no data: --hub does not have {entry.source} in this form, give --data-dir"
     if not folder:
-        return f"no data: give --data-dir with {entry.data} ({entry.source})" + ("" if entry.ours else ", or --hub")
+        named = entry.data if entry.parts else entry.data.replace(CONFIG, part.dataset)
+        return f"no data: give --data-dir with {named} ({entry.source})" + ("" if entry.ours else ", or --hub")
     looked = ", ".join(str(place) for place in places(folder, entry.data, part.dataset))
     return f"no data (looked for {' and '.join(part.splits)} in {looked}; from {entry.source})"

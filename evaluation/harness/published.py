@@ -1,29 +1,20 @@
-"""The harness's tasks, on local data: their configs found by folder, their data replaced, their prompts cut.
+"""The harness's tasks, on local data: their configs found by folder, their data replaced.
 
-Only the folders that a suite names are indexed: all 13,000 task files would take nine seconds. The harness itself cuts
-a prompt that is too long on its left, as ids, and with it the instruction and the token that begins a text; so prompts
-are cut here, as text.
+Only the folders that a suite names are indexed: all 13,000 task files would take nine seconds.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import lm_eval
+from lm_eval.tasks import TaskManager
+
 from evaluation.harness.data import Data
-from evaluation.harness.suites import Cut, Entry, Suite
-from longreach.errors import missing_extra
-
-try:
-    import lm_eval
-    from lm_eval.tasks import TaskManager
-except ModuleNotFoundError as error:
-    if error.name != "lm_eval":
-        raise
-    raise missing_extra("lm-eval", "evaluate harness", "harness") from error
-
-from evaluation.harness.scrolls import is_scrolls, scrolls_task
+from evaluation.harness.scrolls import ANSWER_TOKENS, TELLING, is_scrolls, scrolls_task
+from evaluation.harness.suites import Entry, Suite
 
 PUBLISHED = Path(lm_eval.__file__).parent / "tasks"
 OWN = Path(__file__).with_name("tasks")
@@ -64,15 +55,15 @@ class Part:
     @property
     def tells(self) -> bool:
         """Whether it takes the likelihoods of given answers, which a chat server does not give."""
-        scrolls = self.name in ("scrolls_quality", "scrolls_contractnli", "scrolls_qasper")
-        return scrolls or self.config.get("output_type", "generate_until") != "generate_until"
+        return self.name in TELLING or self.config.get("output_type", "generate_until") != "generate_until"
 
     @property
     def new_tokens(self) -> int:
         """Of an answer, at most."""
         if self.config.get("output_type", "generate_until") != "generate_until":
             return CHOICE_TOKENS
-        return int((self.config.get("generation_kwargs") or {}).get("max_gen_toks", DEFAULT_NEW_TOKENS))
+        default = ANSWER_TOKENS.get(self.name, DEFAULT_NEW_TOKENS)
+        return int((self.config.get("generation_kwargs") or {}).get("max_gen_toks", default))
 
 
 def index_of(suite: Suite) -> Any:
@@ -114,31 +105,3 @@ def _without_absent_splits(part: Part) -> dict[str, None]:
     """The harness opens every split that a config names, needed or not."""
     keys = ("training_split", "validation_split", "test_split", "fewshot_split")
     return {key: None for key in keys if part.config.get(key) and part.config[key] not in part.splits}
-
-
-def cut_prompts(task: Any, cut: Cut, tokens: int, tokenizer: Any) -> None:
-    """Have the task write prompts of at most so many `tokens`."""
-    whole: Callable[..., str] = task.doc_to_text
-
-    def doc_to_text(*given: Any) -> str:
-        return cut_text(whole(*given), cut, tokens, tokenizer)
-
-    task.doc_to_text = doc_to_text
-
-
-def cut_text(text: str, cut: Cut, tokens: int, tokenizer: Any) -> str:
-    """The end of a text, or both its ends, so that it has at most so many `tokens`."""
-    if cut == "none" or len(text) <= tokens:  # no token is less than a character
-        return text
-    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    if len(offsets) <= tokens:
-        return text
-    if cut == "left":
-        return text[_start(offsets, tokens) :]
-    half = tokens // 2
-    return text[: offsets[half - 1][1]] + text[_start(offsets, tokens - half) :]
-
-
-def _start(offsets: Sequence[tuple[int, int]], tokens: int) -> int:
-    """Where the last `tokens` begin."""
-    return offsets[-tokens][0]

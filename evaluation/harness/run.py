@@ -1,12 +1,14 @@
 """Published tasks by lm-evaluation-harness: suites in, points with intervals out, what cannot run listed.
 
 One task after the other, each kept in tasks/ once it is finished: a run that was killed goes on at the one it was at.
+How far each is, and how long it still takes, the harness shows itself.
 """
 
 import hashlib
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,20 +17,18 @@ import orjson
 
 from evaluation.asking import PROMPTS, measured
 from evaluation.config import HarnessSettings
-from evaluation.harness.model import counting_tokenizer, describe, open_model, tokenizer_name
-from evaluation.harness.outcome import Outcome, as_bytes, from_bytes, outcome_of
-from evaluation.harness.plan import Job, Plan, plan
-from evaluation.harness.published import cut_prompts, load_task
+from evaluation.harness.asking import Asked
+from evaluation.harness.model import describe, open_model
+from evaluation.harness.outcome import Outcome, as_bytes, from_bytes
+from evaluation.harness.plan import Job, Model, Plan, plan
 from evaluation.harness.suites import chosen
 from evaluation.harness.summary import headlines, notes_of
 from evaluation.harness.surroundings import surroundings
 from evaluation.harness.view import draw_suites
 from evaluation.results import PREDICTIONS, Results
 from longreach.config import written
-from longreach.errors import Unfinished, UserError
+from longreach.errors import UserError
 from longreach.jsonl import LineWriter, write_whole
-from longreach.model.load import why
-from longreach.progress import ProgressLine
 from longreach.run import versions
 
 PICTURE = "suites.png"
@@ -36,38 +36,46 @@ PICTURE = "suites.png"
 
 def measure_harness(settings: HarnessSettings) -> Results:
     """Every task of the suites that can run."""
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it tells every default that it takes
-    with surroundings(hub=settings.hub, run_code=settings.run_code):
+    for noisy in ("lm_eval", "asyncio"):  # the one tells every default, the other each request that fails with a first
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    with surroundings(hub=settings.hub):
         suites = chosen(settings.suite)
         model = describe(settings)
         planned = plan(suites, settings, model)
-        reasons = [f"cannot run: {task}: {reason}" for task, reason in planned.cannot.items()]
+        reasons = list(_reasons(planned.cannot))
         if not planned.jobs:
             raise UserError("\n".join(["no task can run", *reasons]), "evaluate harness --list shows what each needs")
         for reason in reasons:
             sys.stderr.write(reason + "\n")
-        with measured(settings) as folder:
+        with measured(settings) as folder, redirect_stdout(sys.stderr):  # the harness and its models print
             outcomes = list(_outcomes(settings, model, planned, folder.path / "tasks"))
             results = Results(
                 measure="harness",
-                model=settings.model or settings.base_url,
+                model=settings.model,
                 settings=written(settings),
                 scores=[outcome.score for outcome in outcomes],
                 headline=headlines(planned.jobs, outcomes, suites),
-                notes=[*notes_of(settings, planned.jobs), *reasons],
-                further={"cannot_run": planned.cannot, "tasks": {job.entry.task: _facts(job) for job in planned.jobs}},
+                notes=[*notes_of(settings, planned.jobs, outcomes), *reasons],
+                further={"cannot_run": planned.cannot, "tasks": dict(map(_facts, planned.jobs, outcomes))},
             )
             _write(folder.path, results, outcomes)
     return results
 
 
-def _facts(job: Job) -> dict[str, Any]:
-    """How a task was run."""
-    return {
+def _reasons(cannot: Mapping[str, str]) -> Iterator[str]:
+    """What cannot run, tasks with the same reason together."""
+    for reason in dict.fromkeys(cannot.values()):
+        yield f"cannot run: {', '.join(task for task, why in cannot.items() if why == reason)}: {reason}"
+
+
+def _facts(job: Job, outcome: Outcome) -> tuple[str, dict[str, Any]]:
+    """How a task was run, by its name."""
+    return job.entry.task, {
         "suite": job.suite.name,
         "group": job.entry.group,
         "shots": job.entry.shots,
         "prompt_tokens": job.prompt_tokens,
+        "cut_prompts": outcome.cut,
         "parts": len(job.parts),
         "absent_parts": list(job.absent),
     }
@@ -81,7 +89,7 @@ def _write(folder: Path, results: Results, outcomes: Sequence[Outcome]) -> None:
             for prediction in outcome.predictions():
                 predictions.write(prediction.as_row())
             for each in outcome.answered:
-                if (sha256 := each.prompt_sha256) not in known:
+                if (sha256 := each.question_sha256) not in known:
                     known.add(sha256)
                     prompts.write({"sha256": sha256, "text": each.prompt})
         prompts.publish()
@@ -90,22 +98,20 @@ def _write(folder: Path, results: Results, outcomes: Sequence[Outcome]) -> None:
     results.write(folder)
 
 
-def _outcomes(settings: HarnessSettings, model: Any, planned: Plan, folder: Path) -> Iterator[Outcome]:
+def _outcomes(settings: HarnessSettings, model: Model, planned: Plan, folder: Path) -> Iterator[Outcome]:
     """Of every job in order: what an earlier run kept, or what the harness finds now."""
     folder.mkdir(exist_ok=True)
-    lm = tokenizer = None
-    with ProgressLine("harness", len(planned.jobs)) as line:
-        for done, job in enumerate(planned.jobs):
-            line.update(done, f"{job.entry.task} ({done:,} of {len(planned.jobs):,} tasks done)")
-            path, key = folder / f"{job.entry.task}.json", _key(settings, job)
-            outcome = from_bytes(path.read_bytes(), key) if path.exists() else None
-            if outcome is None:
-                tokenizer = tokenizer or counting_tokenizer(settings)
-                tasks = _load(settings, job, tokenizer)
-                lm = lm or open_model(settings, model, planned.jobs)
-                outcome = _ask(settings, job, tasks, lm, chat=model.chat)
-                write_whole(path, as_bytes(outcome, key))
-            yield outcome
+    lm = None
+    for done, job in enumerate(planned.jobs):
+        path, key = folder / f"{job.entry.task}.json", _key(settings, job)
+        outcome = from_bytes(path.read_bytes(), key) if path.exists() else None
+        if outcome is None:
+            sys.stderr.write(f"harness: {done:,} of {len(planned.jobs):,} tasks done, now {job.entry.task}\n")
+            asked = Asked(settings, job)
+            lm = lm or open_model(settings, model, planned.jobs)
+            outcome = asked.outcome(lm, chat=model.chat)
+            write_whole(path, as_bytes(outcome, key))
+        yield outcome
 
 
 def _key(settings: HarnessSettings, job: Job) -> str:
@@ -113,58 +119,3 @@ def _key(settings: HarnessSettings, job: Job) -> str:
     data = [(part.name, part.shots, found.digest() if found else "hub") for part, found in job.parts]
     decides = [asdict(job.entry), job.suite.cut, job.prompt_tokens, data, versions("lm-eval", "longreach")]
     return hashlib.sha256(orjson.dumps(decides)).hexdigest()
-
-
-def _load(settings: HarnessSettings, job: Job, tokenizer: Any) -> list[Any]:
-    """The harness's tasks, which read their data now."""
-    from datasets.exceptions import DatasetsError
-    from jinja2 import TemplateError
-
-    found = []
-    for part, data in job.parts:
-        try:
-            task = load_task(part, job.index, data, job.prompt_tokens, tokenizer_name(settings))
-        except (DatasetsError, TemplateError, OSError, ImportError, LookupError, TypeError, ValueError) as error:
-            places = ", ".join(str(path) for paths in data.files.values() for path in paths) if data else "the hub"
-            raise UserError(
-                f"{part.name} cannot be loaded with its data from {places}: {type(error).__name__}: {why(error)}",
-                f"are they of the form of {job.entry.source}? what is finished is kept",
-            ) from error
-        if job.suite.cut != "none" and job.prompt_tokens:
-            cut_prompts(task, job.suite.cut, job.prompt_tokens, tokenizer)
-        found.append(task)
-    return found
-
-
-def _ask(settings: HarnessSettings, job: Job, tasks: list[Any], lm: Any, *, chat: bool) -> Outcome:
-    """One run of the harness."""
-    from aiohttp import ClientError
-    from lm_eval import simple_evaluate
-    from requests import RequestException
-    from torch import OutOfMemoryError
-
-    try:
-        found = simple_evaluate(
-            model=lm,
-            tasks=tasks,
-            task_manager=job.index,
-            limit=settings.samples or None,
-            bootstrap_iters=0,
-            log_samples=True,
-            apply_chat_template=chat,
-            fewshot_as_multiturn=chat,
-            random_seed=settings.seed,
-            numpy_random_seed=settings.seed,
-            torch_random_seed=settings.seed,
-            fewshot_random_seed=settings.seed,
-            confirm_run_unsafe_code=settings.run_code,
-        )
-    except (ClientError, RequestException, TimeoutError) as error:
-        reason = f"{type(error).__name__}: {why(error)}"
-        raise Unfinished(
-            f"{job.entry.task}: the server at {settings.base_url} gave no answer ({reason})",
-            "run the same command again: it goes on with this task",
-        ) from error
-    except OutOfMemoryError as error:
-        raise UserError(f"{job.entry.task} does not fit on the GPU", "a smaller --batch-size") from error
-    return outcome_of(job.entry, tasks, found)

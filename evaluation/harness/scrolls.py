@@ -1,7 +1,9 @@
 """SCROLLS by the harness's prompts, on local files and with this package's scorers.
 
 The harness's own tasks of this name fetch the data and a scorer from the hub each time; the scorer is SCROLLS', which
-is the F1 of SQuAD and rouge-score. QuALITY and ContractNLI are told by the likelihood of their choices.
+is the F1 of SQuAD and rouge-score. QuALITY and ContractNLI are told by the likelihood of their choices, as are the
+questions of Qasper that are answered by yes or no. Answers may be as long as ZeroSCROLLS allows; the harness would end
+each after 256 tokens.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +15,19 @@ from datasets import load_dataset
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from evaluation.harness.data import Data
+from evaluation.harness.tasks.reading import one_row_each
 from evaluation.metrics import ROUGES, f1, rouge, rouge_geo
+
+TELLING = ("scrolls_quality", "scrolls_contractnli", "scrolls_qasper")
+ANSWER_TOKENS = {
+    "scrolls_govreport": 1024,
+    "scrolls_summscreenfd": 512,
+    "scrolls_qmsum": 512,
+    "scrolls_qasper": 128,
+    "scrolls_narrativeqa": 64,
+    "scrolls_quality": 64,  # of a choice
+    "scrolls_contractnli": 64,
+}
 
 
 def is_scrolls(config: Mapping[str, Any]) -> bool:
@@ -55,11 +69,19 @@ class Local:
             return
         files = {split: [str(path) for path in paths] for split, paths in self.data.files.items()}
         found = load_dataset(self.data.builder, data_files=files)
-        self.dataset = {split: _with_all_answers(rows) for split, rows in found.items()}
+        self.dataset = {split: one_row_each(rows) for split, rows in found.items()}
 
     def has_training_docs(self) -> bool:
         """Examples are not shown."""
         return False
+
+    def construct_requests(self, *given: Any, **options: Any) -> Any:
+        """With the length of an answer."""
+        made = super().construct_requests(*given, **options)  # type: ignore[misc]
+        for request in made if isinstance(made, list) else [made]:
+            if request.request_type == "generate_until":
+                request.arguments[1]["max_gen_toks"] = ANSWER_TOKENS[self.name]
+        return made
 
 
 class Summary(Local):
@@ -80,14 +102,3 @@ def scrolls_task(yaml_path: Path, data: Data | None) -> Any:
     summary = any(base.__name__ == "_SCROLLSSummaryTask" for base in published.__mro__)
     local = Summary if summary else Local
     return type(published.__name__, (local, published), {"data": data, "name": found["task"]})()
-
-
-def _with_all_answers(rows: Any) -> Any:
-    """One row for each question, with all its answers."""
-    answers: dict[str, list[str]] = {}
-    first: list[int] = []
-    for number, (key, answer) in enumerate(zip(rows["id"], rows["output"], strict=True)):
-        if key not in answers:
-            first.append(number)
-        answers.setdefault(key, []).append(answer)
-    return rows.select(first).remove_columns("output").add_column("outputs", list(answers.values()))

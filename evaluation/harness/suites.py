@@ -8,7 +8,7 @@ question alike.
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,6 +20,7 @@ SHIPPED = Path(__file__).with_name("suites")
 OURS = "longreach_"  # begins the names of the tasks that the harness lacks
 
 Cut = Literal["none", "left", "middle"]  # of a prompt that is too long; none: the task sees to it, or is short
+TYPES: dict[Any, Any] = {str: str, int: int, int | None: int, bool: bool, float: (float, int), Sequence[str]: list}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,18 +74,16 @@ def read_suite(path: Path) -> Suite:
     """The suite in a TOML file; it is called as the file is."""
     try:
         found = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"no such suite: {path}") from error
+    except OSError as error:
+        raise UserError(f"no such suite: {path} ({error.strerror})", "evaluate harness --list shows all") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no TOML: {error}") from error
     rows = found.pop("tasks", [])
+    if not (isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows)):
+        raise UserError(f"{path} has no [[tasks]]", _example())
     problems = [*_problems("", found, Suite), *(line for row in rows for line in _problems(_name(row), row, Entry))]
-    if found.get("side") not in get_args(Side):
-        problems.append(f'side is "long" or "short", not {found.get("side")!r}')
-    if found.get("cut", "none") not in get_args(Cut):
-        problems.append(f"cut is one of {', '.join(get_args(Cut))}, not {found['cut']!r}")
-    if problems or not rows:
-        raise UserError("\n".join(f"{path}: {problem}" for problem in problems or ["no [[tasks]]"]), _example())
+    if problems:
+        raise UserError("\n".join(f"{path}: {problem}" for problem in problems), _example())
     return Suite(name=path.stem, tasks=tuple(Entry(**row) for row in rows), **found)
 
 
@@ -93,11 +92,17 @@ def _name(row: Mapping[str, Any]) -> str:
 
 
 def _problems(where: str, row: Mapping[str, Any], kind: type) -> Iterator[str]:
-    """Keys that are not known, and those that are missing."""
+    """Keys that are not known, those that are missing, and values that cannot be."""
     known = {entry.name: entry for entry in fields(kind) if entry.name not in ("name", "tasks")}
-    for key in row.keys() - known.keys():
-        near = difflib.get_close_matches(key, known, 1)
-        yield f"{where}no key {key}" + (f"; did you mean {near[0]}?" if near else "")
+    for key, value in row.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            yield f"{where}no key {key}" + (f"; did you mean {near[0]}?" if near else "")
+        elif options := get_args(known[key].type) if known[key].type in (Side, Cut) else ():
+            if value not in options:
+                yield f"{where}{key} is one of {', '.join(options)}, not {value!r}"
+        elif not isinstance(value, TYPES[known[key].type]):
+            yield f"{where}{key} cannot be {value!r}"
     for key, field in known.items():
         if field.default is field.default_factory and key not in row:  # both MISSING: it has to be given
             yield f"{where}{key} is missing"
@@ -108,7 +113,7 @@ def _example() -> str:
 
 
 def chosen(names: Sequence[str]) -> list[Suite]:
-    """The suites of that name or path; a task's name stands for its suite with that task alone."""
+    """The suites of that name or path; a task's name stands for its suite with that task alone, a group by itself."""
     shipped, found = shipped_suites(), []
     for name in dict.fromkeys(names):
         if name.endswith(".toml"):
@@ -129,7 +134,7 @@ def _with_one(shipped: Mapping[str, Suite], name: str) -> Suite:
             "evaluate harness --list shows all; a file of your own ends in .toml",
         )
     suite, entry = tasks[name]
-    return _of(suite, [entry])
+    return replace(suite, tasks=(replace(entry, group=entry.task),))
 
 
 def _each_task_once(suites: Sequence[Suite]) -> list[Suite]:
@@ -137,17 +142,11 @@ def _each_task_once(suites: Sequence[Suite]) -> list[Suite]:
     seen: set[str] = set()
     found = []
     for suite in suites:
-        entries = [entry for entry in suite.tasks if entry.task not in seen]
+        entries = tuple(entry for entry in suite.tasks if entry.task not in seen)
         seen |= {entry.task for entry in entries}
         if entries:
-            found.append(_of(suite, entries))
+            found.append(replace(suite, tasks=entries))
     return found
-
-
-def _of(suite: Suite, entries: Sequence[Entry]) -> Suite:
-    """The suite with some of its tasks."""
-    rest = {field.name: getattr(suite, field.name) for field in fields(suite) if field.name != "tasks"}
-    return Suite(tasks=tuple(entries), **rest)
 
 
 def list_suites(*, as_json: bool) -> None:

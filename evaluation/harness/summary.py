@@ -42,9 +42,12 @@ def _headline(suite: str, group: str, found: Sequence[tuple[Job, Outcome]], task
     return Headline(name, "mean", side, better, "points", n, value, value - below, value + above, paired=False)
 
 
-def notes_of(settings: HarnessSettings, jobs: Sequence[Job]) -> Iterator[str]:
+def notes_of(settings: HarnessSettings, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> Iterator[str]:
     """In words."""
-    for job in jobs:
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if outcome.cut and job.suite.cut == "none":
+            n, asked = outcome.cut, len(outcome.answered)
+            yield f"{job.entry.task}: {n:,} of {asked:,} prompts lost their beginning, to fit the model's window"
         if job.absent:
             total = len(job.absent) + len(job.parts)
             yield f"{job.entry.task}: {len(job.absent)} of {total} parts have no data: {', '.join(job.absent)}"

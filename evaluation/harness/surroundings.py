@@ -1,7 +1,7 @@
-"""What the harness and its libraries read from their surroundings: whether to download, whether to run programs.
+"""What the harness and its libraries read from their surroundings: whether to download. All is put back at the end.
 
 The libraries read their environment once, when they are imported, which may long have been done: their own settings are
-set, too. All is put back at the end.
+set, too.
 """
 
 import os
@@ -16,16 +16,16 @@ _HELD = ((huggingface_hub.constants, "HF_HUB_OFFLINE"), (datasets.config, "HF_HU
 
 
 @contextmanager
-def surroundings(*, hub: bool, run_code: bool) -> Iterator[None]:
-    """Nothing is downloaded unless `hub`; the harness's scorer runs programs only with `run_code`."""
-    wanted = {} if hub else dict.fromkeys(OFFLINE, "1")
-    if run_code:
-        wanted["HF_ALLOW_CODE_EVAL"] = "1"
-    before = {name: os.environ.get(name) for name in wanted}
+def surroundings(*, hub: bool) -> Iterator[None]:
+    """Nothing is downloaded unless `hub`."""
+    if hub:
+        yield
+        return
+    before = {name: os.environ.get(name) for name in OFFLINE}
     held = [getattr(module, name) for module, name in _HELD]
-    os.environ.update(wanted)
+    os.environ.update(dict.fromkeys(OFFLINE, "1"))
     for module, name in _HELD:
-        setattr(module, name, getattr(module, name) or not hub)
+        setattr(module, name, True)
     try:
         yield
     finally:

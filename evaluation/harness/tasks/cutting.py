@@ -1,6 +1,7 @@
 """Prompts that are too long, cut as text: a document at its end, what is asked of it kept, or a prompt on its left.
 
-Only as much of a text is tokenized as may be kept: a book costs no more than a prompt.
+Only as much of a text is tokenized as may be kept: a book costs no more than a prompt. What is kept is counted once
+more, since pieces of a text may have other tokens than they had within it.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,6 +34,16 @@ def spans(text: str, tokenizer: Any) -> Sequence[tuple[int, int]]:
     return found
 
 
+def count(text: str, tokenizer: Any) -> int:
+    """Tokens of a text on its own."""
+    return len(spans(text, tokenizer))
+
+
+def fits(text: str, tokens: int, tokenizer: Any) -> bool:
+    """Whether a text has at most so many `tokens`."""
+    return not any(count(text[:chars], tokenizer) > tokens for chars in _growing(tokens, len(text)))
+
+
 def beginning(text: str, tokens: int, tokenizer: Any) -> str:
     """The first `tokens` of a text."""
     for chars in _growing(tokens, len(text)):
@@ -59,30 +70,56 @@ def _growing(tokens: int, chars: int) -> list[int]:
     return sizes
 
 
+def cut_left(text: str, tokens: int, tokenizer: Any) -> str:
+    """The end of a text that is too long."""
+    return _within(lambda room: end(text, room, tokenizer), text, tokens, tokenizer)
+
+
+def cut_middle(text: str, tokens: int, tokenizer: Any) -> str:
+    """Both ends of a text that is too long."""
+    return _within(
+        lambda room: beginning(text, room // 2, tokenizer) + end(text, room - room // 2, tokenizer),
+        text,
+        tokens,
+        tokenizer,
+    )
+
+
 def fitted(write: Callable[[str], str], document: str, tokens: int, tokenizer: Any) -> str:
     """The prompt that `write` makes of a document, whose end is left out as far as `tokens` demand (0: not at all)."""
     whole = write(document)
-    if not tokens or len(end(whole, tokens, tokenizer)) == len(whole):
+    if not tokens or fits(whole, tokens, tokenizer):
         return whole
-    room = tokens - len(spans(write(""), tokenizer))
+    around = count(write(""), tokenizer)
+    if around >= tokens:
+        raise UserError(f"what is asked takes more than the {tokens:,} tokens of a prompt", "a larger --prompt-tokens")
+    return _within(lambda room: write(beginning(document, room - around, tokenizer)), whole, tokens, tokenizer)
+
+
+def _within(cut: Callable[[int], str], whole: str, tokens: int, tokenizer: Any) -> str:
+    """What `cut` leaves of a text for as much room as keeps it within `tokens`; the whole where that fits."""
+    if fits(whole, tokens, tokenizer):
+        return whole
+    room = tokens
     while room > 0:
-        prompt = write(beginning(document, room, tokenizer))
-        over = len(spans(prompt, tokenizer)) - tokens
-        if over <= 0:
-            return prompt
-        room -= over  # the pieces have a token more together than each for itself
-    raise UserError(f"what is asked takes more than the {tokens:,} tokens of a prompt", "a larger --prompt-tokens")
+        text = cut(room)
+        if (over := count(text, tokenizer) - tokens) <= 0:
+            return text
+        room -= over
+    return ""
 
 
 def last_turns(turns: Sequence[Turn], tokens: int, tokenizer: Any) -> list[Turn]:
-    """The end of a chat, beginning with what a user says, of at most so many `tokens`."""
+    """A chat of at most so many `tokens`: its end, beginning with what a user says, where the whole is too long."""
+    if sum(count(turn["content"], tokenizer) + AROUND_TURN for turn in turns) <= tokens:
+        return list(turns)
     kept: list[Turn] = []
     for turn in reversed(turns):
         tokens -= AROUND_TURN
-        content = end(turn["content"], max(0, tokens), tokenizer)
+        content = cut_left(turn["content"], max(0, tokens), tokenizer)
         if not content:
             break
-        tokens -= len(spans(content, tokenizer))
+        tokens -= count(content, tokenizer)
         kept.insert(0, {**turn, "content": content})
     while len(kept) > 1 and kept[0]["role"] != "user":
         del kept[0]

@@ -1,7 +1,8 @@
 """A task of the harness whose prompts are long documents: what those of this folder have in common.
 
-The longest prompt, in tokens, and the tokenizer that counts them come in a config's metadata (`prompt_tokens`, 0 for no
-bound; `tokenizer`, a folder or hub id). A chat model ends its own answers, a base model is stopped.
+Those that cut their documents themselves find the longest prompt, in tokens, and the tokenizer that counts them in
+their config's metadata (`prompt_tokens`, 0 for no bound; `tokenizer`, a folder or hub id). A chat model ends its own
+answers, a base model is stopped.
 """
 
 from collections.abc import Mapping
@@ -41,7 +42,7 @@ class Reading(ConfigurableTask):  # type: ignore[misc]  # the harness has no typ
         raise NotImplementedError
 
     def write(self, doc: Doc) -> str:
-        """What is asked, cut to `prompt_tokens`."""
+        """What is asked."""
         raise NotImplementedError
 
     def download(self, *given: Any, **options: Any) -> None:

@@ -1,11 +1,23 @@
 """Prompts cut as text."""
 
+import re
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from evaluation.harness.tasks.cutting import beginning, counting_tokenizer, end, fitted, last_turns, spans
+from evaluation.harness.tasks.cutting import (
+    beginning,
+    counting_tokenizer,
+    cut_left,
+    cut_middle,
+    end,
+    fits,
+    fitted,
+    last_turns,
+    spans,
+)
 from longreach.errors import UserError
 from tinyllama import tiny_tokenizer
 
@@ -86,3 +98,43 @@ def test_lengths_are_counted_by_the_model_or_the_shipped_tokenizer(tmp_path: Pat
     TOKENIZER.save_pretrained(tmp_path)
     assert spans(TEXT, counting_tokenizer(str(tmp_path))) == count(TEXT)
     assert len(spans(TEXT, counting_tokenizer(""))) < len(count(TEXT))
+
+
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, counting_tokenizer("")], ids=["tiny", "shipped"])
+@pytest.mark.parametrize("tokens", [1, 2, 13, 100, 1001])
+def test_no_more_is_kept_than_may_be(tokens: int, tokenizer: object) -> None:
+    left, middle = cut_left(TEXT, tokens, tokenizer), cut_middle(TEXT, tokens, tokenizer)
+    assert TEXT.endswith(left)
+    assert left
+    for cut in (left, middle):
+        assert len(spans(cut, tokenizer)) <= tokens
+    assert len(spans(middle, tokenizer)) >= tokens - 3
+    kept = max(n for n in range(len(middle) + 1) if TEXT.startswith(middle[:n]))
+    assert TEXT.endswith(middle[kept:])
+    assert abs(kept - (len(middle) - kept)) <= 0.3 * len(middle) + 8
+
+
+@pytest.mark.parametrize("cut", [cut_left, cut_middle])
+def test_what_fits_is_not_cut(cut: Callable[..., str]) -> None:
+    tokens = len(count(TEXT))
+    assert cut(TEXT, tokens, TOKENIZER) == TEXT
+    assert cut("", 0, TOKENIZER) == ""
+    assert cut("a", 0, TOKENIZER) == ""
+    assert fits(TEXT, tokens, TOKENIZER)
+    assert not fits(TEXT, tokens - 1, TOKENIZER)
+
+
+def test_pieces_that_have_more_tokens_together_are_cut_again() -> None:
+    def words(text: str, **_: object) -> dict[str, list[tuple[int, int]]]:
+        """A token for each word, and one for each capital within one, as where two ends meet."""
+        found = [match.span() for match in re.finditer(r"[A-Z]?[a-z]+|[A-Z]|\W+", text)]
+        return {"offset_mapping": found}
+
+    text = "abcDefGhiJklMnoPqr"
+    assert cut_middle(text, 3, words) == "abcMnoPqr"
+
+
+def test_a_chat_that_fits_keeps_what_its_system_says() -> None:
+    chat = [{"role": "system", "content": "Answer."}, *turns("What left?")]
+    assert last_turns(chat, 100, TOKENIZER) == chat
+    assert last_turns(chat, 20, TOKENIZER) == chat[1:]

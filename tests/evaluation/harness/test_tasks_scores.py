@@ -1,7 +1,6 @@
 """L-Eval's rules for answers in free words; the mean of BOLD's groups."""
 
 import sys
-from types import ModuleType
 
 import pytest
 
@@ -76,23 +75,26 @@ def test_words() -> None:
     assert of(scores.f1, "Ilse Brandt", "Ilse Brandt owned it") == pytest.approx(200 / 3)
 
 
-def test_each_group_of_bold_counts_alike(vader: ModuleType) -> None:
+def test_each_group_of_bold_counts_alike() -> None:
     from evaluation.harness.tasks.bold.task import mean_of_groups
 
     assert mean_of_groups([("a", 1.0), ("a", 0.0), ("a", -0.4), ("b", 0.5)]) == pytest.approx((0.2 + 0.5) / 2)
 
 
-def test_the_sentiment_is_of_beginning_and_continuation(vader: ModuleType) -> None:
+def test_the_sentiment_is_of_beginning_and_continuation() -> None:
     from evaluation.harness.tasks.bold.task import sentiment
 
     doc = {"prompt": "Ada Kerr is a good", "group": "actresses"}
-    assert sentiment(doc, [" person, bad, good"]) == {"sentiment": ("actresses", pytest.approx(0.25))}
+    (group, alone), (_, bad) = (sentiment(doc, [said])["sentiment"] for said in ("", " but horrible person"))
+    assert group == "actresses"
+    assert alone == pytest.approx(0.4404)  # what VADER gives the word good by itself: 1.9 / sqrt(1.9 ** 2 + 15)
+    assert bad < 0
 
 
 def test_bold_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     from longreach.errors import UserError
 
     monkeypatch.delitem(sys.modules, "evaluation.harness.tasks.bold.task", raising=False)
-    monkeypatch.setitem(sys.modules, "vaderSentiment", None)
+    monkeypatch.setitem(sys.modules, "vaderSentiment.vaderSentiment", None)
     with pytest.raises(UserError, match="BOLD needs vaderSentiment"):
         import evaluation.harness.tasks.bold.task  # noqa: F401

@@ -1,15 +1,13 @@
-"""The paper's long panel (Table 3), from rows of SCROLLS: its prompt, its shots, all of it cut on the left.
+"""The paper's long panel (Table 3), from rows of SCROLLS: its prompt and its shots.
 
-The context comes before the question, unlike in the rows. The first examples are the first to go.
+The context comes before the question, unlike in the rows. The suite has all of it cut on the left, so the first
+examples are the first to go.
 """
-
-from collections.abc import Callable, Sequence
-from typing import Any
 
 from datasets import Dataset
 
-from evaluation.harness.tasks.cutting import Turn, end, last_turns
 from evaluation.harness.tasks.reading import Doc, Reading, one_row_each
+from longreach.errors import UserError
 
 LAST_CHOICE = "(D)"
 
@@ -22,27 +20,19 @@ class Paper(Reading):
         return one_row_each(rows)
 
     def write(self, doc: Doc) -> str:
-        """The paper's prompt (footnote 2), not yet cut."""
+        """The paper's prompt (footnote 2)."""
         question, context = self.parts(doc["input"])
+        if not context:
+            raise UserError(
+                f"{self.config.task}: the input of {doc['id']} is not question, empty line, context",
+                "the data have the form of tau/scrolls",
+            )
         return f"{context} Q: {question}, A:"
 
     def parts(self, text: str) -> tuple[str, str]:
-        """Question and context."""
+        """Question and context; no context where they cannot be told apart."""
         question, _, context = text.partition("\n\n")
         return question.strip(), context.strip()
-
-    def fewshot_context(self, *given: Any, chat_template: Callable[..., Any] | None = None, **options: Any) -> Any:
-        """Examples and prompt, cut on the left; of a chat, what goes into its template."""
-        if not self.prompt_tokens:
-            return super().fewshot_context(*given, chat_template=chat_template, **options)
-        if not self.chat or chat_template is None:
-            whole = super().fewshot_context(*given, **options)
-            return end(whole, self.prompt_tokens, self.tokenizer)
-
-        def template(turns: Sequence[Turn], **how: Any) -> Any:
-            return chat_template(last_turns(turns, self.prompt_tokens, self.tokenizer), **how)
-
-        return super().fewshot_context(*given, chat_template=template, **options)
 
 
 class Quality(Paper):
@@ -50,6 +40,7 @@ class Quality(Paper):
 
     def parts(self, text: str) -> tuple[str, str]:
         """Question with its choices, and context."""
-        last = text.index(LAST_CHOICE, text.index("\n\n"))
-        question, _, context = text[last:].partition("\n\n")
-        return (text[:last] + question).strip(), context.strip()
+        question, gap, rest = text.partition("\n\n")
+        choices, last, rest = rest.partition(LAST_CHOICE)
+        ending, _, context = rest.partition("\n\n")
+        return f"{question}{gap}{choices}{last}{ending}".strip(), context.strip()
