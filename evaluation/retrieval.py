@@ -1,7 +1,8 @@
 """evaluate retrieval: documents -> text with something hidden in it -> answers -> points by length and depth.
 
-Base and chat models are asked the same, greedily. All samples of one number share their text, at every length and
-depth, and stand next to each other, so an engine that keeps what it has read reads each text about once.
+Base and chat models are asked the same, greedily. All samples of one number share their text, whatever the task, up to
+where something is hidden in it. They are asked one length after the other, in the order of their prompts: an engine
+that keeps what it read last reads what they share once, and a batch is of one length.
 """
 
 from collections import Counter, defaultdict
@@ -43,7 +44,7 @@ TASKS = {
     "first-sentence": Task(first_sentence.sample, first_sentence.MAX_TOKENS, has_depth=False, metric=ROUGE_L),
     "passkey": Task(passkey.sample, passkey.MAX_TOKENS),
     "niah-single": Task(needles.single, needles.MAX_TOKENS),
-    "niah-multikey": Task(needles.multikey, needles.MAX_TOKENS),
+    "niah-multikey": Task(needles.multikey, needles.MAX_TOKENS_OF_SEVERAL),  # one text with multiquery
     "niah-multivalue": Task(needles.multivalue, needles.MAX_TOKENS_OF_SEVERAL),
     "niah-multiquery": Task(needles.multiquery, needles.MAX_TOKENS_OF_SEVERAL),
     "variable-tracking": Task(tracking.sample, tracking.MAX_TOKENS, has_depth=False),
@@ -105,15 +106,24 @@ def _numbers(settings: RetrievalSettings, *, has_depth: bool) -> int:
 
 
 def plan(tasks: Mapping[str, Task], settings: RetrievalSettings, subject: Subject, hay: Haystack) -> Iterator[Sample]:
-    """All samples, those on one text together."""
+    """All samples, those on one text together, by length and in the order of their prompts."""
+    for number in range(_numbers(settings, has_depth=False)):
+        samples = _on_one_text(number, tasks, settings, subject, hay)
+        yield from sorted(samples, key=lambda sample: (sample.length, sample.text))
+
+
+def _on_one_text(
+    number: int, tasks: Mapping[str, Task], settings: RetrievalSettings, subject: Subject, hay: Haystack
+) -> Iterator[Sample]:
     for name, task in tasks.items():
-        for number in range(_numbers(settings, has_depth=task.has_depth)):
-            for length in settings.lengths:
-                for depth in settings.depths if task.has_depth else (None,):
-                    room = subject.room(length, task.max_tokens)
-                    place = Place(name, length, depth, number, room, settings.seed)
-                    if forms := task.sample(hay, place):
-                        yield _sample(task, place, hay, forms)
+        if number >= _numbers(settings, has_depth=task.has_depth):
+            continue
+        for length in settings.lengths:
+            for depth in settings.depths if task.has_depth else (None,):
+                room = subject.room(length, task.max_tokens)
+                place = Place(name, length, depth, number, room, settings.seed, settings.depths)
+                if forms := task.sample(hay, place):
+                    yield _sample(task, place, hay, forms)
 
 
 def _sample(task: Task, place: Place, hay: Haystack, forms: Mapping[str, Any]) -> Sample:
@@ -124,7 +134,7 @@ def _sample(task: Task, place: Place, hay: Haystack, forms: Mapping[str, Any]) -
         max_tokens=task.max_tokens,
         length=place.length,
         depth=place.depth,
-        affinity=f"{place.task} {place.number}",
+        affinity=f"text {place.number}",
         facts={"document": hay.document(place.number).id},
         **forms,
     )

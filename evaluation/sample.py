@@ -45,13 +45,12 @@ class Sample:
         return hashlib.sha256(orjson.dumps(asked)).hexdigest()
 
 
-def question(context: str, asked: str, opening: str, *, before: str = "", **rest: Any) -> dict[str, Any]:
-    """The two forms of a question on a context: the instruction `before` it, then it, then what is asked.
+def question(context: str, asked: str, opening: str, **rest: Any) -> dict[str, Any]:
+    """The two forms of a question on a context, which stands first, so that prompts on one text begin alike.
 
     `opening` is how the answer begins, for a base model to go on with.
     """
-    parts = [part for part in (before, context, asked) if part]
-    whole = "\n\n".join(parts)
+    whole = f"{context}\n\n{asked}" if context else asked
     return {"messages": (Message("user", whole),), "text": f"{whole}\n{opening}", **rest}
 
 

@@ -16,7 +16,7 @@ OPENING = "The first sentence of the text above is:"
 
 def sample(hay: Haystack, place: Place) -> dict[str, Any] | None:
     """The question on the beginning of a document."""
-    forms = hidden(hay, place, [], before="", asked=ASKED, opening=OPENING)
+    forms = hidden(hay, place, [], asked=ASKED, opening=OPENING)
     if forms is None:
         return None
     [first, *_] = hay.pieces(place.number, place.room)

@@ -6,7 +6,6 @@ from evaluation.tasks.haystack import Haystack
 from evaluation.tasks.place import Place, hidden
 
 MAX_TOKENS = 16
-BEFORE = "An important number is hidden in the following text. Find it and remember it."
 ASKED = "What is the pass key that the text above tells? Answer with the number alone."
 OPENING = "The pass key is"
 
@@ -15,5 +14,5 @@ def sample(hay: Haystack, place: Place) -> dict[str, Any] | None:
     """A number of five digits, said twice in a row as the original probe does."""
     key = str(place.draw.randint(10_000, 99_999))
     needle = f"The pass key is {key}. Remember it: {key} is the pass key."
-    forms = hidden(hay, place, [(place.depth or 0.0, needle)], before=BEFORE, asked=ASKED, opening=OPENING)
+    forms = hidden(hay, place, [(place.depth or 0.0, needle)], asked=ASKED, opening=OPENING)
     return forms and {**forms, "references": (key,)}

@@ -21,25 +21,34 @@ class Place:
     number: int
     room: int
     seed: int
+    depths: tuple[float, ...] = ()  # all that are asked for
 
     @property
     def draw(self) -> Random:
         """The same at every length and depth: what is asked for differs between numbers only."""
-        return Random(f"{self.seed} {self.task} {self.number}")
+        return self.draw_for(self.task)
+
+    def draw_for(self, name: str) -> Random:
+        """Of what several tasks share."""
+        return Random(f"{self.seed} {name} {self.number}")
 
 
 def hidden(
-    hay: Haystack, place: Place, needles: Sequence[tuple[float, str]], *, before: str, asked: str, opening: str
+    hay: Haystack, place: Place, needles: Sequence[tuple[float, str]], *, asked: str, opening: str
 ) -> dict[str, Any] | None:
-    """The forms of a question on text with sentences put into it at their depths; None where there is no room.
+    """The forms of a question on text with sentences put into it at their depths; None where there is no room."""
+    text = filled(hay, place, needles, [f"{asked}\n\n{opening}"])
+    return question(text, asked, opening) if text else None
+
+
+def filled(hay: Haystack, place: Place, needles: Sequence[tuple[float, str]], questions: Sequence[str]) -> str:
+    """Text with sentences put into it, as long as the longest question leaves room for; empty where there is none.
 
     The text that fits is the same wherever the sentences stand.
     """
-    frame = "\n\n".join((before, *(f" {needle}" for _, needle in needles), asked, opening))
-    pieces = hay.pieces(place.number, place.room - hay.tokenizer.count(frame))
-    if not pieces:
-        return None
-    return question(scattered(pieces, needles), asked, opening, before=before)
+    told = hay.tokenizer.count("\n\n".join(f" {needle}" for _, needle in needles))
+    pieces = hay.pieces(place.number, place.room - told - max(hay.tokenizer.counts([f"\n\n{q}" for q in questions])))
+    return scattered(pieces, needles) if pieces else ""
 
 
 def scattered(pieces: Sequence[str], needles: Sequence[tuple[float, str]]) -> str:

@@ -10,7 +10,6 @@ from evaluation.tasks.place import Place, hidden
 MAX_TOKENS = 64
 NAMES = 5  # of the chain: four hops
 LETTERS = 5
-BEFORE = "The following text holds assignments to variables. Remember which variable has which value."
 
 
 def sample(hay: Haystack, place: Place) -> dict[str, Any] | None:
@@ -21,7 +20,10 @@ def sample(hay: Haystack, place: Place) -> dict[str, Any] | None:
     names = list(islice(dict.fromkeys(islice(drawn, 4 * NAMES)), NAMES))
     links = [f"VAR {names[0]} = {value}.", *(f"VAR {name} = VAR {before}." for before, name in pairwise(names))]
     depths = sorted(draw.random() for _ in links)
-    asked = f"Which variables have the value {value}, directly or through other variables? Name all {NAMES}."
+    asked = (
+        f"The text above assigns values to variables. Which variables have the value {value}, directly or through "
+        f"other variables? Name all {NAMES}."
+    )
     opening = f"The variables that have the value {value} are"
-    forms = hidden(hay, place, list(zip(depths, links, strict=True)), before=BEFORE, asked=asked, opening=opening)
+    forms = hidden(hay, place, list(zip(depths, links, strict=True)), asked=asked, opening=opening)
     return forms and {**forms, "references": tuple(names)}

@@ -20,7 +20,6 @@ OFTEN = 30  # times that a common word stands there, where there is room
 SELDOM_SHARE, OFTEN_TO_SELDOM = 10, 3  # others stand there a tenth of the times; a third, where there are few words
 FEWEST = 2 * COMMON * 2  # words of the shortest list
 EXPONENT = 2.0
-BEFORE = "Below is a long list of words, in which some words stand more often than others."
 ASKED = "What are the {number} words that stand most often in the list above? Answer with the words alone."
 OPENING = "The {number} words that stand most often in the list above are:"
 
@@ -61,7 +60,7 @@ def frequent(hay: Haystack, place: Place) -> dict[str, Any] | None:
 def _longest(hay: Haystack, place: Place, listing: Listing, number: int) -> dict[str, Any] | None:
     """The question on the longest list that fits."""
     asked, opening = ASKED.format(number=number), OPENING.format(number=number)
-    room = place.room - hay.tokenizer.count("\n\n".join((BEFORE, "", asked, opening)))
+    room = place.room - hay.tokenizer.count("\n\n".join(("", asked, opening)))
 
     def text(size: int) -> str:
         words = listing(size)[0]
@@ -72,7 +71,7 @@ def _longest(hay: Haystack, place: Place, listing: Listing, number: int) -> dict
     if not size:
         return None
     _, references = listing(size)
-    forms = question(text(size), asked, opening, before=BEFORE)
+    forms = question(text(size), asked, opening)
     return {**forms, "references": tuple(references)}
 
 

@@ -14,6 +14,8 @@ from longreach.text.tokenize import Tokenizer
 
 NEEDLES = [name for name, task in TASKS.items() if task.has_depth]
 LISTS = ["common-words", "frequent-words"]
+DEPTHS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+SEVERAL = ["niah-multikey", "niah-multiquery"]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ def sampled(hay: Haystack) -> Callable[..., Any]:
 
     def sample(name: str, length: int = 1_000, depth: float = 0.5, number: int = 0, seed: int = 0) -> Any:
         return TASKS[name].sample(
-            hay, Place(name, length, depth if TASKS[name].has_depth else None, number, length, seed)
+            hay, Place(name, length, depth if TASKS[name].has_depth else None, number, length, seed, DEPTHS)
         )
 
     return sample
@@ -61,7 +63,8 @@ def test_what_is_asked_for_stands_in_the_text(name: str, sampled: Any) -> None:
 def test_the_same_bytes_every_time_and_others_for_another_number_or_seed(name: str, sampled: Any) -> None:
     assert sampled(name) == sampled(name)
     assert sampled(name)["text"] != sampled(name, number=1)["text"]
-    assert sampled(name)["references"] == sampled(name, length=2_000, depth=0.1)["references"]
+    depth = 0.5 if name in SEVERAL else 0.1  # there another key stands
+    assert sampled(name)["references"] == sampled(name, length=2_000, depth=depth)["references"]
     if name != "first-sentence":
         assert sampled(name)["references"] != sampled(name, seed=1)["references"]
 
@@ -79,13 +82,27 @@ def test_the_needle_stands_at_its_depth(name: str, sampled: Any) -> None:
         assert abs(place / len(content) - depth) < 0.05
 
 
-@pytest.mark.parametrize(("name", "needles"), [("niah-single", 1), ("niah-multikey", 4), ("niah-multivalue", 4)])
+@pytest.mark.parametrize(("name", "needles"), [("niah-single", 1), ("niah-multikey", 6), ("niah-multivalue", 4)])
 def test_the_needles_are_as_many_as_ruler_has(name: str, needles: int, sampled: Any) -> None:
     content = sampled(name)["messages"][0].content
     told = re.findall(r"The secret number of (\w+) is (\d{7})\.", content)
     assert len(told) == needles
     assert len({number for _, number in told}) == needles
     assert len({key for key, _ in told}) == (needles if name == "niah-multikey" else 1)
+
+
+def test_one_text_serves_all_questions_for_several_keys(sampled: Any) -> None:
+    found = {(name, depth): sampled(name, depth=depth) for name in SEVERAL for depth in DEPTHS}
+    assert len({each["text"].rsplit("\n\n", 1)[0] for each in found.values()}) == 1
+    numbers = [found["niah-multikey", depth]["references"][0] for depth in DEPTHS]
+    assert len(set(numbers)) == len(DEPTHS)
+    for place, depth in enumerate(DEPTHS):
+        assert found["niah-multiquery", depth]["references"] == tuple((numbers * 2)[place : place + 4])
+
+
+def test_few_depths_have_four_keys_all_the_same(hay: Haystack) -> None:
+    forms = TASKS["niah-multiquery"].sample(hay, Place("niah-multiquery", 1_000, 0.5, 0, 1_000, 0, (0.5,)))
+    assert forms and len(set(forms["references"])) == 4
 
 
 def test_the_chain_leads_from_the_value_to_every_name(sampled: Any) -> None:
@@ -104,7 +121,7 @@ def test_the_chain_leads_from_the_value_to_every_name(sampled: Any) -> None:
 def test_the_words_asked_for_stand_most_often(name: str, sampled: Any) -> None:
     for length in (300, 1_000, 4_000):
         found = sampled(name, length)
-        listed = found["messages"][0].content.split("\n\n")[1].split()
+        listed = found["messages"][0].content.split("\n\n")[0].split()
         counts = {word: listed.count(word) for word in set(listed)}
         asked = set(found["references"])
         assert min(counts[word] for word in asked) > max(counts[word] for word in counts.keys() - asked)
