@@ -23,6 +23,7 @@ try:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+    from longreach.engines import grouped
     from longreach.engines.draw import Draw
     from longreach.engines.ends import Ends
     from longreach.engines.prefix import CHUNK, Prefix, shareable
@@ -123,7 +124,8 @@ class ChatModel:
         """Decode all rows together, until the last of them is done."""
         prompts = [one.prompt for one in group]
         samplings = [one.sampling for one in group]
-        cache, known = self.prefix.caches(prompts, closing) if self.prefix else (None, [0] * len(group))
+        longest = max(one.budget for one in group)
+        cache, known = self.prefix.caches(prompts, longest, closing) if self.prefix else (None, [0] * len(group))
         width = max(map(len, prompts))
         padding = min(self.stops)
         device = self.model.device
@@ -134,15 +136,13 @@ class ChatModel:
             past_key_values=cache,
             generation_config=GenerationConfig(
                 do_sample=False,
-                max_new_tokens=max(one.budget for one in group),
+                max_new_tokens=longest,
                 eos_token_id=sorted(self.stops),
                 pad_token_id=padding,
             ),
             logits_processor=[Draw(samplings)],
             stopping_criteria=[ends],
         )
-        if self.prefix:
-            self.prefix.rewind()
         answers = zip(group, rows[:, width:].tolist(), ends.lengths, known, strict=True)
         return [self._completion(one, row[:length], cached) for one, row, length, cached in answers]
 
@@ -177,6 +177,7 @@ def load(name: str, limits: Limits, dtype: str, *, chat: bool) -> ChatModel:
             raise no_chat_template(name)
         model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=True, trust_remote_code=False)
         model.to(device)
+        grouped.use(model)
     except (OSError, ValueError) as error:
         raise unloadable(name, str(error).partition("\n")[0]) from error
     except torch.OutOfMemoryError as error:

@@ -15,7 +15,7 @@ from transformers.cache_utils import DynamicLayer
 
 from longreach.engines.base import RequestFailed
 
-CHUNK = 2048  # tokens that are read at once: an attention mask is this wide times the prompt
+CHUNK = 2048
 _ROPE_BY_LENGTH = ("dynamic", "longrope")
 
 
@@ -31,35 +31,32 @@ class Prefix:
         self._tokens: list[int] = []
         self._cache = DynamicCache(config=self._model.config)
 
-    def rewind(self) -> None:
-        """Take out what was put in behind the tokens."""
-        self._cache.crop(len(self._tokens) - self._cache.get_seq_length())
+    def caches(
+        self, prompts: Sequence[list[int]], room: int, closing: threading.Event
+    ) -> tuple[DynamicCache, list[int]]:
+        """One cache of all prompts but for their last tokens, padded on the left, with room for so many tokens more.
 
-    def caches(self, prompts: Sequence[list[int]], closing: threading.Event) -> tuple[DynamicCache, list[int]]:
-        """One cache of all prompts but for their last tokens, padded on the left; how much of each was there already.
-
-        Prompts share most where they are sorted. That of a single prompt is this cache itself: `rewind` it.
+        And how much of each prompt was there already: prompts share most where they are sorted.
         """
-        if len(prompts) == 1:
-            return self._cache, [self._read(prompts[0][:-1], closing)]
         width = max(map(len, prompts)) - 1
         known: list[int] = []
-        padded: list[tuple[torch.Tensor, ...]] = []
+        batch = DynamicCache(config=self._model.config)
         for row, prompt in enumerate(prompts):
             known.append(self._read(prompt[:-1], closing))
             if len(prompt) == 1:
                 continue
-            layers = [(layer.keys, layer.values) for layer in self._cache.layers]
-            padded = padded or [tuple(_zeros(part, len(prompts), width) for part in layer) for layer in layers]
-            for target, source in zip(sum(padded, ()), sum(layers, ()), strict=True):
-                target[row, :, width + 1 - len(prompt) :] = source[0]
-        return DynamicCache(padded, config=self._model.config), known
+            if not isinstance(batch.layers[0], Rows):
+                batch.layers = [Rows(layer, len(prompts), width, room) for layer in self._cache.layers]
+            for rows, layer in zip(batch.layers, self._cache.layers, strict=True):
+                rows.keys[row, :, width + 1 - len(prompt) :] = layer.keys[0]
+                rows.values[row, :, width + 1 - len(prompt) :] = layer.values[0]
+        return batch, known
 
     def _read(self, tokens: list[int], closing: threading.Event) -> int:
         """Make the cache that of these tokens; returns how many of them it held."""
         known = common(self._tokens, tokens)
+        self._cache.crop(known - len(self._tokens))
         self._tokens = self._tokens[:known]
-        self.rewind()
         for start in range(known, len(tokens), CHUNK):
             if closing.is_set():
                 raise RequestFailed("closed")
@@ -68,6 +65,29 @@ class Prefix:
                 self._model.base_model(chunk, past_key_values=self._cache, use_cache=True)
             self._tokens += tokens[start : start + CHUNK]
         return known
+
+
+class Rows(DynamicLayer):  # type: ignore[misc]  # transformers has no types
+    """A layer's keys and values of padded rows. What comes is written into the room: a stock layer copies all of it."""
+
+    def __init__(self, like: DynamicLayer, rows: int, width: int, room: int) -> None:
+        super().__init__()
+        self.lazy_initialization(like.keys, like.values)
+        self._whole = [
+            part.new_zeros(rows, part.shape[1], width + room, part.shape[3]) for part in (like.keys, like.values)
+        ]
+        self._show(width)
+
+    def update(self, keys: torch.Tensor, values: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Put them behind what is there; all of it."""
+        start, end = self.keys.shape[-2], self.keys.shape[-2] + keys.shape[-2]
+        for whole, part in zip(self._whole, (keys, values), strict=True):
+            whole[:, :, start:end] = part
+        self._show(end)
+        return self.keys, self.values
+
+    def _show(self, length: int) -> None:
+        self.keys, self.values = (whole[:, :, :length] for whole in self._whole)
 
 
 def shareable(model: Any) -> bool:
@@ -85,7 +105,3 @@ def common(one: Sequence[int], other: Sequence[int]) -> int:
     """How many tokens two texts have in common from their beginnings on."""
     pairs = zip(one, other, strict=False)
     return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
-
-
-def _zeros(part: torch.Tensor, rows: int, width: int) -> torch.Tensor:
-    return part.new_zeros(rows, part.shape[1], width, part.shape[3])

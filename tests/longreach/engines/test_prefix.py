@@ -54,9 +54,8 @@ def test_shared_beginnings_give_the_tokens_of_each_prompt_alone(family: str, mon
         got: list[list[int]] = []
         for start in range(0, len(prompts), rows):
             group = prompts[start : start + rows]
-            cache, _ = kept.caches(group, OPEN)
+            cache, _ = kept.caches(group, 8, OPEN)
             got += new_tokens(model, group, past_key_values=cache)
-            kept.rewind()
         assert got == [(tokens + [0] * 8)[: len(row)] for tokens, row in zip(alone, got, strict=True)]
 
 
@@ -66,12 +65,12 @@ def test_what_is_known_already_is_not_read_again() -> None:
     model.base_model.register_forward_pre_hook(lambda _, given, named: read.append(given[0].shape[1]), with_kwargs=True)
     kept = prefix.Prefix(model)
     text = list(range(3, 43))
-    _, known = kept.caches(sorted([[*text[:size], 100, 101] for size in (10, 20, 40)]), OPEN)
+    _, known = kept.caches(sorted([[*text[:size], 100, 101] for size in (10, 20, 40)]), 8, OPEN)
     assert known == [0, 20, 10]  # the longest comes first: its text sorts before the question
     assert read == [41, 1, 1]
-    assert kept.caches([[*text[:10], 100, 102]], OPEN)[1] == [11]  # the batch before ended with it
+    assert kept.caches([[*text[:10], 100, 102]], 8, OPEN)[1] == [11]  # the batch before ended with it
     kept.forget()
-    assert kept.caches([text], OPEN)[1] == [0]
+    assert kept.caches([text], 8, OPEN)[1] == [0]
 
 
 @pytest.mark.parametrize("family", APART)
@@ -92,7 +91,7 @@ def test_reading_ends_when_the_engine_closes() -> None:
     closing = threading.Event()
     closing.set()
     with pytest.raises(Exception, match="closed"):
-        prefix.Prefix(model_of("llama")).caches([[3, 4, 5]], closing)
+        prefix.Prefix(model_of("llama")).caches([[3, 4, 5]], 8, closing)
 
 
 @pytest.mark.parametrize(
