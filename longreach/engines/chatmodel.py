@@ -24,8 +24,7 @@ try:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
     from longreach.engines import grouped
-    from longreach.engines.draw import Draw
-    from longreach.engines.ends import Ends
+    from longreach.engines.decode import decode
     from longreach.engines.prefix import CHUNK, Prefix, shareable
 except ModuleNotFoundError as error:
     if error.name not in ("torch", "transformers"):
@@ -121,30 +120,12 @@ class ChatModel:
             return [RequestFailed("out of memory", str(error).partition("\n")[0])] * len(group)
 
     def _generate(self, group: Sequence[Asked], closing: threading.Event) -> list[Completion]:
-        """Decode all rows together, until the last of them is done."""
-        prompts = [one.prompt for one in group]
+        """All rows together."""
+        prompts, budgets = [one.prompt for one in group], [one.budget for one in group]
         samplings = [one.sampling for one in group]
-        longest = max(one.budget for one in group)
-        cache, known = self.prefix.caches(prompts, longest, closing) if self.prefix else (None, [0] * len(group))
-        width = max(map(len, prompts))
-        padding = min(self.stops)
-        device = self.model.device
-        ends = Ends(self.tokenizer, width, [one.budget for one in group], samplings, closing)
-        rows = self.model.generate(
-            torch.tensor([[padding] * (width - len(prompt)) + prompt for prompt in prompts], device=device),
-            attention_mask=torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in prompts], device=device),
-            past_key_values=cache,
-            generation_config=GenerationConfig(
-                do_sample=False,
-                max_new_tokens=longest,
-                eos_token_id=sorted(self.stops),
-                pad_token_id=padding,
-            ),
-            logits_processor=[Draw(samplings)],
-            stopping_criteria=[ends],
-        )
-        answers = zip(group, rows[:, width:].tolist(), ends.lengths, known, strict=True)
-        return [self._completion(one, row[:length], cached) for one, row, length, cached in answers]
+        cache, known = self.prefix.caches(prompts, max(budgets), closing) if self.prefix else (None, [0] * len(group))
+        answers = decode(self.model, self.tokenizer, self.stops, prompts, samplings, budgets, cache, closing)
+        return [self._completion(*each) for each in zip(group, answers, known, strict=True)]
 
     def _completion(self, asked: Asked, tokens: list[int], cached: int) -> Completion:
         end = next((place for place, token in enumerate(tokens) if token in self.stops), None)

@@ -16,15 +16,17 @@ class Draw:
     """A logits processor: the largest of the scores it returns is the token drawn. Greedy rows stay as they are."""
 
     def __init__(self, samplings: Sequence[Sampling]) -> None:
-        self._rows = [
-            (row, sampling, torch.Generator().manual_seed(sampling.seed))
-            for row, sampling in enumerate(samplings)
-            if sampling.temperature > 0
-        ]
+        self._rows = [(sampling, torch.Generator().manual_seed(sampling.seed)) for sampling in samplings]
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows alone."""
+        self._rows = [self._rows[row] for row in rows]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         drawn = scores.clone()
-        for row, sampling, generator in self._rows:
+        for row, (sampling, generator) in enumerate(self._rows):
+            if not sampling.temperature:
+                continue
             logprobs = torch.log_softmax(scores[row].float() / sampling.temperature, dim=-1)
             noise = torch.empty(logprobs.shape).exponential_(generator=generator).log().neg()
             drawn[row] = nucleus(logprobs, sampling.top_p) + noise.to(scores.device)

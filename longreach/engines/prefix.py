@@ -86,6 +86,11 @@ class Rows(DynamicLayer):  # type: ignore[misc]  # transformers has no types
         self._show(end)
         return self.keys, self.values
 
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Go on with these rows alone."""
+        self._whole = [whole[indices] for whole in self._whole]
+        self._show(self.keys.shape[-2])
+
     def _show(self, length: int) -> None:
         self.keys, self.values = (whole[:, :, :length] for whole in self._whole)
 

@@ -99,3 +99,19 @@ def test_reading_ends_when_the_engine_closes() -> None:
 )
 def test_what_two_texts_have_in_common(one: list[int], other: list[int], shared: int) -> None:
     assert prefix.common(one, other) == shared
+
+
+def test_prompts_of_one_token_and_rows_that_end_apart() -> None:
+    """A batch goes on with the rows that have not ended; what it keeps of the text is none for single tokens."""
+    decode = importlib.import_module("longreach.engines.decode").decode
+    model = model_of("llama", initializer_range=0.3)
+    sampling = importlib.import_module("longreach.engines.base").Sampling
+    chance = random.Random(1)
+    for size in (1, 9):
+        prompts = [[chance.randrange(3, tinymodels.VOCABULARY) for _ in range(size)] for _ in range(7)]
+        budgets = [1, 2, 3, 5, 8, 13, 21]
+        cache, _ = prefix.Prefix(model).caches(prompts, max(budgets), OPEN)
+        answers = decode(model, None, frozenset({1}), prompts, [sampling(99)] * 7, budgets, cache, OPEN)
+        for prompt, budget, answer in zip(prompts, budgets, answers, strict=True):
+            alone = model.generate(torch.tensor([prompt]), max_new_tokens=budget)[0, size:].tolist()
+            assert answer == alone
