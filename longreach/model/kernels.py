@@ -2,8 +2,9 @@
 
 flash-attn where it is installed, else the variable-length kernel of torch, else flex attention. The first two want half
 precision, the second knows no soft cap; flex attention takes everything and is slower. What was taken is logged once.
-Which arguments each kernel gets is tested with stand-ins on a CPU. The kernels themselves have not been run: no GPU was
-at hand. `longreach.model.isolation` proves them only if the model stands on the GPU, under the autocast of training.
+Which arguments each kernel gets is tested with stand-ins on a CPU. The kernels of torch were held against float64 on an
+H100, with their gradients (docs/gpu.md); flash-attn has not been run. `longreach.model.isolation` proves a kernel in a
+training run only if the model stands on the GPU by then.
 """
 
 import functools
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 FLASH = "flash-attn"
 VARLEN, FLEX = "torch's variable-length attention instead of flash-attn", "flex attention instead of flash-attn"
 HALF = torch.float16, torch.bfloat16
+RECOMPILES = 64  # after torch's own 8, flex attention would go on with all scores at once, at a mere warning
+# its kernel for rows under 128 tokens cannot be compiled for 64 tokens and 4 heads to a key
+ANY_LENGTH = {"FORCE_USE_FLEX_ATTENTION": True}
 
 
 def attend_on_gpu(
@@ -42,7 +46,7 @@ def attend_on_gpu(
     kernel = choose(query.dtype, query.shape[-1], softcap is not None)
     say(kernel)
     if kernel == FLEX:
-        return flex(query, key, value, documents, scale, window, softcap, _compiled_flex())
+        return flex(query, key, value, documents, scale, window, softcap, compiled(flex_attention))
     size = value.shape[-1]
     value = pad(value, (0, query.shape[-1] - size))  # multi-head latent attention has smaller values
     query, key, value = (x.transpose(1, 2).flatten(0, 1) for x in (query, key, value))
@@ -62,11 +66,13 @@ def choose(dtype: torch.dtype, head_size: int, capped: bool) -> str:
 
 
 def _has_varlen() -> bool:
-    """Whether this torch has the kernel in the form that also takes windows and grouped heads."""
-    if not importlib.util.find_spec("torch.nn.attention.varlen"):
-        return False
-    taken = inspect.signature(importlib.import_module("torch.nn.attention.varlen").varlen_attn).parameters
-    return {"window_size", "enable_gqa", "scale"} <= set(taken)
+    """Whether this torch has the kernel in the form that also takes windows."""
+    return bool(importlib.util.find_spec("torch.nn.attention.varlen")) and {"window_size", "scale"} <= _varlen_takes()
+
+
+def _varlen_takes() -> set[str]:
+    """The parameters of torch's kernel; grouped heads were taken before it came to ask for `enable_gqa`."""
+    return set(inspect.signature(importlib.import_module("torch.nn.attention.varlen").varlen_attn).parameters)
 
 
 @functools.cache
@@ -76,8 +82,15 @@ def say(kernel: str) -> None:
 
 
 @functools.cache
-def _compiled_flex() -> Any:
-    return torch.compile(flex_attention)
+def compiled(function: Any) -> Any:
+    """Compiled anew for training and not, one row and several, one length and any, with and without a cap."""
+    inner = torch.compile(function)
+
+    def call(*args: Any, **how: Any) -> Any:
+        with torch._dynamo.config.patch(recompile_limit=RECOMPILES):  # in every thread: backward passes have their own
+            return inner(*args, **how)
+
+    return call
 
 
 def flash(
@@ -118,6 +131,7 @@ def varlen(
 ) -> torch.Tensor:
     """[tokens, H, D] by the kernel that torch brings."""
     longest, cumulative = max(documents.lengths), documents.cumulative
+    grouped = {"enable_gqa": query.shape[1] != key.shape[1]} if "enable_gqa" in _varlen_takes() else {}
     attended: torch.Tensor = importlib.import_module("torch.nn.attention.varlen").varlen_attn(
         query,
         key,
@@ -128,7 +142,7 @@ def varlen(
         longest,
         scale=scale,
         window_size=(window - 1 if window else -1, 0),
-        enable_gqa=query.shape[1] != key.shape[1],
+        **grouped,
     )
     return attended
 
@@ -154,6 +168,7 @@ def flex(
         block_mask=documents.block_masks[window],
         scale=scale,
         enable_gqa=query.shape[1] != key.shape[1],
+        kernel_options=ANY_LENGTH,
     )
     return attended.transpose(1, 2).contiguous()
 
@@ -165,7 +180,7 @@ def _block_mask(documents: Documents, window: int | None) -> BlockMask:
     def seen(row: torch.Tensor, head: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
         return (numbers[row, query] == numbers[row, key]) & (query >= key) & (query - key < reach)
 
-    create = torch.compile(create_block_mask) if numbers.is_cuda else create_block_mask
+    create = compiled(create_block_mask) if numbers.is_cuda else create_block_mask
     return create(seen, documents.rows, None, documents.length, documents.length, device=numbers.device)
 
 

@@ -1,6 +1,9 @@
 """What the kernels of a GPU are asked for, with stand-ins that compute it on a CPU."""
 
+import functools
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,15 +64,36 @@ def test_flash_attn_is_asked_for_documents_and_windows(
     assert torch.allclose(found, expected(window, softcap), atol=1e-5)
 
 
+def varlen_of_today(
+    q: Any,
+    k: Any,
+    v: Any,
+    starts: Any,
+    ends: Any,
+    most_q: int,
+    most_k: int,
+    *,
+    scale: float,
+    window_size: tuple[int, int],
+    enable_gqa: bool = False,
+) -> Any:
+    assert torch.equal(starts, ends) and starts.dtype == torch.int32 and (most_q, most_k) == (32, 32)
+    assert enable_gqa
+    return stand_in(q, k, v, starts, window_size, scale, 0.0)
+
+
+def varlen_of_torch_2_11(
+    q: Any, k: Any, v: Any, starts: Any, ends: Any, most_q: int, most_k: int, *, scale: float, window_size: Any
+) -> Any:
+    """Takes grouped heads without being told."""
+    return varlen_of_today(q, k, v, starts, ends, most_q, most_k, scale=scale, window_size=window_size, enable_gqa=True)
+
+
+@pytest.mark.parametrize("varlen_attn", [varlen_of_today, varlen_of_torch_2_11])
 @pytest.mark.parametrize("window", [None, 5])
 def test_the_kernel_of_torch_is_asked_for_documents_and_windows(
-    window: int | None, monkeypatch: pytest.MonkeyPatch
+    window: int | None, varlen_attn: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def varlen_attn(q: Any, k: Any, v: Any, starts: Any, ends: Any, most_q: int, most_k: int, **how: Any) -> Any:
-        assert torch.equal(starts, ends) and starts.dtype == torch.int32 and (most_q, most_k) == (32, 32)
-        assert how["enable_gqa"]
-        return stand_in(q, k, v, starts, how["window_size"], how["scale"], 0.0)
-
     monkeypatch.setattr(kernels, "choose", lambda *_: VARLEN)
     monkeypatch.setattr(varlen, "varlen_attn", varlen_attn)
     found = attend_on_gpu(*drawn(), documents(), 0.3, window, None)
@@ -92,6 +116,35 @@ def test_block_masks_are_made_once_for_all_layers_of_a_window(monkeypatch: pytes
     for window in (None, 5, None, 5):
         flex(*drawn(), apart, 0.3, window, None, flex_attention)
     assert made == [None, 5]
+
+
+def test_flex_attention_is_compiled_for_more_kinds_of_calls_than_torch_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    kernels.compiled.cache_clear()
+    compiled = kernels.compiled(flex_attention)
+
+    def attended(kind: tuple[int, float | None, int]) -> bool:
+        rows, softcap, heads = kind
+        query = torch.randn(rows, heads, 32, 16)
+        apart = documents_of(torch.arange(32)[None], rows)
+        with torch._dynamo.config.patch(recompile_limit=8, fail_on_recompile_limit_hit=True):
+            return bool(flex(query, query, query, apart, 0.3, None, softcap, compiled).isfinite().all())
+
+    with ThreadPoolExecutor(1) as pool:  # torch keeps its settings by thread
+        assert all(pool.map(attended, product((1, 2), (None, 2.0), (2, 4, 8))))
+    kernels.compiled.cache_clear()
+    torch._dynamo.reset()
+
+
+def test_flex_attention_keeps_away_from_the_kernel_for_short_queries() -> None:
+    asked: dict[str, Any] = {}
+
+    def attend(query: torch.Tensor, *_: Any, **how: Any) -> torch.Tensor:
+        asked.update(how)
+        return query
+
+    flex(*drawn(), documents(), 0.3, None, None, attend)
+    assert asked["kernel_options"] == {"FORCE_USE_FLEX_ATTENTION": True}
 
 
 def test_values_narrower_than_queries_are_padded_for_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
