@@ -14,7 +14,7 @@ from evaluation.config import (
     RunSettings,
 )
 from evaluation.results import Results
-from longreach.errors import UserError
+from longreach.errors import Unfinished, UserError
 
 LENGTHS = 4  # each half of the next, the longest the window
 WIDEST = 131_072  # tokens: further is for those who ask for it
@@ -25,11 +25,21 @@ Measure = Callable[[], Results]
 
 
 def measure_panel(settings: PanelSettings) -> Iterator[tuple[str, Results]]:
-    """One measure after the other; a panel that was stopped goes on with the one it was at."""
-    lengths = settings.lengths or _lengths(settings)
+    """One measure after the other; a panel that was stopped goes on with the one it was at.
+
+    One that cannot be taken does not stop the others: UserError tells of all such at the end.
+    """
+    lengths, problems = settings.lengths or _lengths(settings), []
     for name, measure in _parts(settings, lengths):
         sys.stderr.write(f"{name}: to {settings.folder / name}\n")
-        yield name, measure()
+        try:
+            yield name, measure()
+        except Unfinished:  # a server that is away is away for all
+            raise
+        except UserError as error:
+            problems.append(f"{name}: {error}")
+    if problems:
+        raise UserError("\n".join(problems), "the other measures are finished; the same command goes on with these")
 
 
 def _parts(settings: PanelSettings, lengths: tuple[int, ...]) -> Iterator[tuple[str, Measure]]:

@@ -213,14 +213,14 @@ def _headlines(predictions: Sequence[Prediction], seed: int) -> Iterator[Headlin
 def _left_out(tasks: Mapping[str, Task], settings: RetrievalSettings, samples: Sequence[Sample]) -> Iterator[str]:
     """Samples whose question and answer alone are longer than a length."""
     there = Counter((sample.task, sample.length) for sample in samples)
-    for name, task in tasks.items():
-        wanted = _numbers(settings, has_depth=task.has_depth) * (len(settings.depths) if task.has_depth else 1)
-        none = [f"{length:,}" for length in settings.lengths if not there[name, length]]
-        some = {length: there[name, length] for length in settings.lengths if 0 < there[name, length] < wanted}
-        if none:
-            yield f"{name} is left out at {', '.join(none)} tokens: question and answer leave no room for text."
-        for length, number in some.items():
-            yield f"{name} has {number:,} of {wanted:,} samples at {length:,} tokens: the others do not fit."
+    for length in settings.lengths:
+        if none := [name for name in tasks if not there[name, length]]:
+            yield f"Left out at {length:,} tokens, where question and answer leave no room for text: {', '.join(none)}."
+        for name, task in tasks.items():
+            wanted = _numbers(settings, has_depth=task.has_depth) * (len(settings.depths) if task.has_depth else 1)
+            found = there[name, length]
+            if 0 < found < wanted:
+                yield f"{name} has {found:,} of {wanted:,} samples at {length:,} tokens: the others do not fit."
 
 
 def _about_documents(hay: Haystack, settings: RetrievalSettings) -> Iterator[str]:

@@ -38,14 +38,15 @@ def print_results(results: Results) -> None:
     if cells:
         _print_figures(cells)
     for headline in results.headline:
-        click.echo(f"{headline.task}: {headline.metric} {in_words(headline)}")
+        metric = "" if headline.metric == headline.unit else f"{headline.metric} "
+        click.echo(f"{headline.task}: {metric}{in_words(headline)}")
     for note in results.notes:
         click.echo(note)
 
 
 def in_words(headline: Headline) -> str:
     """The figure with its interval."""
-    digits = 3 if headline.unit == "nats" else 1
+    digits = {"nats": 3, "tokens": 0}.get(headline.unit, 1)
     value, low, high = (f"{each:,.{digits}f}" for each in (headline.value, headline.low, headline.high))
     return f"{value} {headline.unit} (95 %: {low}–{high}, n {headline.n:,})"
 

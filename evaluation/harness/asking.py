@@ -1,20 +1,22 @@
 """One task of a suite: its parts loaded with their data, asked by the harness, and what came of it."""
 
 import logging
+import random
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 from aiohttp import ClientError, ClientResponseError
 
 from longreach.errors import Unfinished, UserError, missing_extra
 
 try:
+    import torch
     from datasets.exceptions import DatasetsError
-    from lm_eval import simple_evaluate
+    from lm_eval.evaluator import evaluate
     from requests import HTTPError, RequestException
-    from torch import OutOfMemoryError
 except ModuleNotFoundError as error:
     if error.name not in ("datasets", "lm_eval", "requests", "torch"):
         raise
@@ -49,25 +51,29 @@ class Asked:
             watch_rows(task, job.entry.source)
 
     def outcome(self, lm: Any, *, chat: bool) -> Outcome:
-        """One run of the harness."""
-        seed = self._settings.seed
+        """One run of the harness; its `simple_evaluate` would describe machine and git checkout each time."""
+        self._seed()
         with _errors_told(self._settings, self._job):
-            found = simple_evaluate(
-                model=lm,
-                tasks=self.tasks,
-                task_manager=self._job.index,
+            found = evaluate(
+                lm=lm,
+                task_dict=self._job.index.load(self.tasks),
                 limit=self._settings.samples or None,
                 bootstrap_iters=0,
                 log_samples=True,
                 apply_chat_template=chat,
                 fewshot_as_multiturn=chat,
-                random_seed=seed,
-                numpy_random_seed=seed,
-                torch_random_seed=seed,
-                fewshot_random_seed=seed,
                 confirm_run_unsafe_code=self._settings.run_code,
             )
         return outcome_of(self._job.entry, self.tasks, found, sum(each.count for each in self.bounded))
+
+    def _seed(self) -> None:
+        """Whatever a task may draw from; and the examples that it shows."""
+        seed = self._settings.seed
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        for task in self.tasks:
+            task.set_fewshot_seed(seed=seed)
 
 
 def _loaded(settings: HarnessSettings, job: Job, part: Part, data: Data | None) -> Any:
@@ -132,7 +138,7 @@ def _errors_told(settings: HarnessSettings, job: Job) -> Iterator[None]:
                 "it has to speak the OpenAI protocol; likelihoods need /completions with echo and logprobs; what is"
                 " finished is kept",
             ) from error
-        except OutOfMemoryError as error:
+        except torch.OutOfMemoryError as error:
             raise UserError(f"{job.entry.task} does not fit on the GPU", "a smaller --batch-size") from error
 
 
