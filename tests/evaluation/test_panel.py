@@ -83,7 +83,7 @@ def test_a_measure_that_cannot_be_taken_does_not_stop_the_others(panel: Any, tmp
     )
     found = panel(tmp_path / "out", docs=tmp_path / "short.jsonl")
     assert found.exit_code == 1
-    assert "loss: no document has the 1,023 tokens of the longest length" in found.stderr
+    assert "loss: no document has the 1,024 tokens of the longest length" in found.stderr
     assert "the other measures are finished" in found.stderr
     assert read_results(tmp_path / "out" / "retrieval").headline
     assert not (tmp_path / "out" / "loss" / "results.json").exists()
