@@ -25,6 +25,7 @@ try:
 
     from longreach.engines import grouped
     from longreach.engines.decode import decode
+    from longreach.engines.memory import batch_tokens
     from longreach.engines.prefix import CHUNK, Prefix, shareable
 except ModuleNotFoundError as error:
     if error.name not in ("torch", "transformers"):
@@ -142,7 +143,10 @@ class ChatModel:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`max_model_len` 0 takes the model's own window, which prompts may leave where `past_window` says so."""
+    """`max_model_len` 0 takes the model's own window, which prompts may leave where `past_window` says so.
+
+    `batch_tokens` 0 takes what the memory holds.
+    """
 
     batch_tokens: int
     max_model_len: int = 0
@@ -171,7 +175,7 @@ def load(name: str, limits: Limits, dtype: str, *, chat: bool) -> ChatModel:
         model.eval(),
         tokenizer,
         window(name, model, limits),
-        limits.batch_tokens,
+        limits.batch_tokens or batch_tokens(model),
         stops,
         PlainText(name),
         Prefix(model) if shareable(model) else None,

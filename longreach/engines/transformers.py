@@ -1,9 +1,9 @@
 """Hugging Face transformers on this machine, GPU or not: for trying things out where vLLM does not run.
 
 What waits when the model becomes free is answered together, up to `batch` requests, or fewer at a time where
-`batch_tokens` (rows times their padded length) would be exceeded. The model lives in one worker thread. Prompts that
-begin alike are read once, if they come one after another. No schema is enforced, and rows wait for the longest answer
-of their batch, so a large run takes many times what vLLM or a server needs.
+`batch_tokens` (rows times their padded length; 0: by the memory) would be exceeded. The model lives in one worker
+thread. Prompts that begin alike are read once, if they come one after another. No schema is enforced, and nothing joins
+a batch that is under way, so a large run takes many times what vLLM or a server needs.
 """
 
 import asyncio
@@ -15,8 +15,6 @@ from typing import Self
 
 from longreach.engines.base import Completion, Request, RequestFailed
 from longreach.engines.chatmodel import ChatModel, Limits, Outcome, load
-
-BATCH_TOKENS = 1 << 15  # of a 7B model some 4 GB of keys and values, or 16 GB where its heads are not grouped
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ class TransformersEngine:
         model: str,
         *,
         batch: int = 4,
-        batch_tokens: int = BATCH_TOKENS,
+        batch_tokens: int = 0,
         max_model_len: int = 0,
         dtype: str = "auto",
         past_window: bool = False,
