@@ -10,6 +10,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from evaluation.config import RunSettings
@@ -27,6 +28,7 @@ from longreach.progress import ProgressLine
 from longreach.run import FINISHED, RUNNING, RunFolder
 
 PROMPTS = "prompts.jsonl"  # what was asked, by its hash
+LOCK, MANIFEST, JOURNAL = ".lock", "run.json", "journal.sqlite"  # and files that SQLite sets beside its own
 
 Scorer = Callable[[Sample, str], Mapping[str, float]]
 
@@ -44,11 +46,24 @@ def measured(settings: RunSettings, shaping: Mapping[str, Any] | None = None) ->
         **(shaping or {}),
     }
     with RunFolder(settings.folder) as folder:
-        folder.claim(decides)
+        if _holds_any(folder.path):
+            folder.claim(decides)
         manifest = {"format": 1, "settings": written(settings), "shaping": decides, "counts": {}}
         folder.write_manifest({**manifest, "status": RUNNING})
         yield folder
         folder.write_manifest({**manifest, "status": FINISHED})
+
+
+def _holds_any(folder: Path) -> bool:
+    """Whether a run left what another one would be mixed with: one that failed before its first answer leaves none."""
+    journal = folder / JOURNAL
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".partial")
+    if any(path.stat().st_size and not path.name.startswith((LOCK, MANIFEST, JOURNAL)) for path in files):
+        return True
+    if not journal.exists():
+        return False
+    with Journal(journal) as answers:
+        return len(answers) > 0
 
 
 def ask(
@@ -60,7 +75,7 @@ def ask(
     for note in subject.notes:
         sys.stderr.write(note + "\n")
     with ExitStack() as stack:
-        journal = stack.enter_context(Journal(folder.path / "journal.sqlite"))
+        journal = stack.enter_context(Journal(folder.path / JOURNAL))
         predictions, prompts = (stack.enter_context(LineWriter(folder.path / name)) for name in (PREDICTIONS, PROMPTS))
         line = stack.enter_context(ProgressLine(title, sum(map(_weight, samples))))
         found, unanswered = asyncio.run(_ask_all(subject, samples, journal, scorer, line))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from longreach.config import factor, setting, share, size, words
+from longreach.config import factor, ratio, setting, share, size, words
 from longreach.errors import UserError
 
 EngineName = Literal["auto", "vllm", "http", "transformers"]
@@ -146,6 +146,8 @@ class LossSettings(TextSettings):
     def _problems(self) -> Iterator[str]:
         if not self.model:
             yield "no model: give --model"
+        if min(self.targets, self.samples, self.batch_tokens) < 1:
+            yield "--targets, --samples and --batch-tokens are at least 1"
         yield from super()._problems()
 
 
@@ -177,6 +179,13 @@ class RetrievalSettings(ModelSettings, TextSettings):
     )
     past_window: bool = setting(False, "Ask at lengths beyond the model's window, too (transformers).", group=_SAMPLES)
 
+    def _problems(self) -> Iterator[str]:
+        if self.samples < 1:
+            yield "--samples is at least 1"
+        if self.threshold >= 100:
+            yield "--threshold is below 100 points, which have to be exceeded"
+        yield from super()._problems()
+
 
 @dataclass(frozen=True, kw_only=True)
 class QaSettings(ModelSettings):
@@ -192,6 +201,8 @@ class QaSettings(ModelSettings):
     def _problems(self) -> Iterator[str]:
         if not self.records:
             yield "no records: give --records"
+        if self.max_tokens < 1:
+            yield "--max-tokens is at least 1"
         yield from super()._problems()
 
 
@@ -269,7 +280,7 @@ class CompareSettings(RunSettings):
         "Exit with 4 where the long side does not rise, or the short side falls by more than --margin.",
         group=_DATA,
     )
-    margin: float = setting(1.0, "Points that the short side may fall.", group=_DATA, metavar="F", parse=factor)
+    margin: float = setting(1.0, "Points that the short side may fall.", group=_DATA, metavar="F", parse=ratio)
     out: str = setting("", "Folder of the page; none: the table alone.", group=_RUN, metavar="FOLDER")
 
     def _problems(self) -> Iterator[str]:
@@ -327,6 +338,8 @@ class RedTeamSettings(ModelSettings, JudgeSettings, TextSettings):
     def _problems(self) -> Iterator[str]:
         if not (self.prompts or self.injections):
             yield "nothing to ask: give --prompts, or leave --injections on"
+        if self.max_tokens < 1:
+            yield "--max-tokens is at least 1"
         yield from super()._problems()
 
 

@@ -22,6 +22,7 @@ except ModuleNotFoundError as error:
 CURVES, HEATMAP = "retrieval.png", "heatmap.png"
 MARKS = "osD^vP*Xh"
 ACROSS = 3  # heat maps side by side
+APART = 0.012  # of a length, between the lines of two tasks: intervals would cover each other
 
 
 def draw_curves(scores: Sequence[Score], threshold: float, effective: float, title: str, path: Path) -> None:
@@ -30,13 +31,16 @@ def draw_curves(scores: Sequence[Score], threshold: float, effective: float, tit
     axes = figure.subplots()
     overall = [score for score in scores if score.depth is None and score.length is not None]
     lengths = sorted({score.length for score in overall if score.length is not None})
-    for number, task in enumerate(dict.fromkeys(score.task for score in overall)):
-        _draw_curve(axes, [score for score in overall if score.task == task], number)
+    tasks = list(dict.fromkeys(score.task for score in overall))
+    for number, task in enumerate(tasks):
+        shift = 1 + APART * (number - (len(tasks) - 1) / 2)
+        _draw_curve(axes, [score for score in overall if score.task == task], number, shift)
     axes.axhline(threshold, color="black", linewidth=0.8, linestyle="--")
     axes.annotate(f"{threshold:g}", (lengths[0], threshold), (0, 2), textcoords="offset points", fontsize=8)
     if effective:
         axes.axvline(effective, color="black", linewidth=0.8, linestyle=":")
-    axes.set(title=title, xlabel="tokens, prompt and answer", ylabel="points", xscale="log", ylim=(-3, 103))
+    axes.set_title(title, parse_math=False)
+    axes.set(xlabel="tokens, prompt and answer", ylabel="points", xscale="log", ylim=(-3, 103))
     axes.set_xticks(lengths, [f"{length:,}" for length in lengths], rotation=45, ha="right")
     axes.minorticks_off()
     axes.grid(linewidth=0.4, alpha=0.6)
@@ -45,12 +49,12 @@ def draw_curves(scores: Sequence[Score], threshold: float, effective: float, tit
     figure.savefig(path, format="png", metadata={"Software": None})
 
 
-def _draw_curve(axes: Axes, scores: Sequence[Score], number: int) -> None:
+def _draw_curve(axes: Axes, scores: Sequence[Score], number: int, shift: float) -> None:
     ordered = sorted(scores, key=lambda score: score.length or 0)
     values = [score.value for score in ordered]
     spread = [[score.value - score.low for score in ordered], [score.high - score.value for score in ordered]]
     axes.errorbar(
-        [score.length or 0 for score in ordered],
+        [(score.length or 0) * shift for score in ordered],
         values,
         yerr=np.maximum(spread, 0),
         color=COLOURS[number % len(COLOURS)],
@@ -70,10 +74,10 @@ def draw_heatmaps(scores: Sequence[Score], path: Path) -> None:
     across = min(ACROSS, len(tasks))
     down = ceil(len(tasks) / across)
     figure = Figure(figsize=(1.5 + 3.6 * across, 0.8 + 2.8 * down), dpi=130, layout="constrained")
-    panels = figure.subplots(down, across, squeeze=False).flat
+    panels = list(figure.subplots(down, across, squeeze=False).flat)
     for axes, task in zip(panels, tasks, strict=False):
         image = _draw_map(axes, task, {(each.length, each.depth): each.value for each in scores if each.task == task})
-    for axes in list(panels)[len(tasks) :]:
+    for axes in panels[len(tasks) :]:
         axes.set_axis_off()
     figure.colorbar(image, ax=figure.axes, label="points", shrink=0.7)
     figure.savefig(path, format="png", metadata={"Software": None})

@@ -71,8 +71,6 @@ def default_lengths(targets: int, window: int) -> tuple[int, ...]:
 
 
 def _check(lengths: Sequence[int], settings: LossSettings) -> None:
-    if min(settings.targets, settings.samples, settings.batch_tokens) < 1:
-        raise UserError("--targets, --samples and --batch-tokens are at least 1")
     if lengths[0] <= settings.targets:
         raise UserError(
             f"a length of {lengths[0]:,} has no room for context before its {settings.targets:,} targets",

@@ -2,6 +2,10 @@
 
 F1 and exact match are SQuAD's, from transformers; ROUGE is Google's, from rouge-score, without stemming as in SCROLLS.
 Of several references the best counts, each metric for itself.
+
+Both know words of English alone: to Google's ROUGE a text without the letters a to z is empty, and to SQuAD's F1 a
+Chinese sentence is one word. So a reference that is mostly in other letters is compared by its own words, and scripts
+that set no blanks by their characters; for all others the figures are the published ones.
 """
 
 import re
@@ -25,6 +29,10 @@ ROUGES = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}  # our 
 _CHOICE = re.compile(r"\b[A-D]\b")
 _PERCENTAGE = re.compile(r"(\d+\.?\d*)%")
 _NOT_A_LIST = re.compile(r"[^0-9\s,]")
+_NO_BLANKS = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # Thai, Lao, Khmer, Kana, Han
+_UNSPACED = re.compile(f"([{_NO_BLANKS}])")
+_LETTER, _ENGLISH = re.compile(r"[^\W_]"), re.compile(r"[a-zA-Z0-9]")
+_ANY_WORD = re.compile(rf"[{_NO_BLANKS}]|[^\W_{_NO_BLANKS}]+")
 
 Scores = dict[str, float]
 
@@ -36,13 +44,12 @@ def exact_match(output: str, references: Sequence[str]) -> float:
 
 def f1(output: str, references: Sequence[str]) -> float:
     """The words that answer and reference share: harmonic mean of precision and recall."""
-    return 100.0 * float(max(compute_f1(reference, output) for reference in references))
+    return 100.0 * float(max(compute_f1(_spaced(reference), _spaced(output)) for reference in references))
 
 
 def rouge(output: str, references: Sequence[str], *, stem: bool = False) -> Scores:
     """ROUGE-1, -2 and -L (F1), and their geometric mean for this one answer."""
-    scorer = _scorer(tuple(ROUGES.values()), stem)
-    each = [scorer.score(reference, output) for reference in references]
+    each = [_scorer(tuple(ROUGES.values()), stem, _is_english(one)).score(one, output) for one in references]
     found = {name: 100.0 * float(max(scores[kind].fmeasure for scores in each)) for name, kind in ROUGES.items()}
     return {**found, "rouge_geo": _geometric_mean(found)}
 
@@ -54,8 +61,8 @@ def rouge_geo(scores: Sequence[Mapping[str, float]]) -> float:
 
 def rouge_l(output: str, references: Sequence[str], *, stem: bool = False) -> float:
     """F1 of the longest common subsequence of words."""
-    scorer = _scorer(("rougeL",), stem)
-    return 100.0 * float(max(scorer.score(each, output)["rougeL"].fmeasure for each in references))
+    each = [_scorer(("rougeL",), stem, _is_english(one)).score(one, output) for one in references]
+    return 100.0 * float(max(scores["rougeL"].fmeasure for scores in each))
 
 
 def _geometric_mean(rouges: Mapping[str, float]) -> float:
@@ -63,8 +70,26 @@ def _geometric_mean(rouges: Mapping[str, float]) -> float:
 
 
 @cache
-def _scorer(names: tuple[str, ...], stem: bool) -> RougeScorer:
-    return RougeScorer(list(names), use_stemmer=stem)
+def _scorer(names: tuple[str, ...], stem: bool, english: bool) -> RougeScorer:
+    return RougeScorer(list(names), use_stemmer=stem, tokenizer=None if english else _AnyWords())
+
+
+class _AnyWords:
+    """Words of any script, as rouge-score takes them."""
+
+    def tokenize(self, text: str) -> list[str]:
+        """In lower case."""
+        return _ANY_WORD.findall(text.lower())
+
+
+def _is_english(text: str) -> bool:
+    """Whether at least half of its letters are those that Google's ROUGE knows."""
+    return 2 * len(_ENGLISH.findall(text)) >= len(_LETTER.findall(text))
+
+
+def _spaced(text: str) -> str:
+    """With blanks about the characters of scripts that set none."""
+    return _UNSPACED.sub(r" \1 ", text)
 
 
 def found_share(output: str, references: Sequence[str]) -> float:

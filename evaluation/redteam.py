@@ -7,6 +7,7 @@ shipped instructions it is counted how many are followed while the question is a
 A few texts serve all prompts: the longest part of every prompt is shared, and computed once where the engine can.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -55,12 +56,14 @@ def measure_red_team(settings: RedTeamSettings) -> Results:
     hay = Haystack(corpus, subject.tokenizer, settings.seed, texts=TEXTS, tokens=max(settings.lengths))
     plan = Plan(settings, subject, hay)
     samples = [*plan.attacked(attacks), *plan.injected(injections)]
+    if not samples:
+        raise UserError("\n".join(["there is nothing to ask", *plan.notes]), "longer --lengths, or less --max-tokens")
     with measured(settings, {"samples": _digest(samples, subject)}) as folder:
         predictions = ask(subject, samples, folder, score, title="red team")
         judge = open_judge(settings)
         if judge and attacks:
             predictions = judged(judge, predictions, folder.path)
-        results = _results(settings, subject, predictions, plan.notes)
+        results = _results(settings, subject, predictions, [*plan.notes, *hay.notes])
         write_answers(subject.name, predictions, folder.path / ANSWERS)
         draw(results.scores, folder.path / PICTURE)
         results.write(folder.path)
@@ -80,18 +83,28 @@ class Plan:
     """The samples, in an order in which prompts that begin alike follow each other; `notes` tell what is left out."""
 
     def __init__(self, settings: RedTeamSettings, subject: Subject, texts: Texts) -> None:
-        self.notes: list[str] = []
+        self._left_out: list[str] = []
+        self._without_text: Counter[int] = Counter()  # prompts, by length
         self._settings = settings
         self._subject = subject
         self._texts = texts
         self._lengths = self._fitting()
+
+    @property
+    def notes(self) -> list[str]:
+        """What is not asked, and why."""
+        beside = f"have no room for a text beside a prompt and {self._settings.max_tokens:,} tokens of answer"
+        small = [f"{n:,} prompts left out: {length:,} tokens {beside}" for length, n in self._without_text.items()]
+        return [*self._left_out, *small]
 
     def _fitting(self) -> tuple[int, ...]:
         """The lengths within the window."""
         lengths = self._subject.fits(self._settings.lengths)
         beyond = [f"{length:,}" for length in self._settings.lengths if length not in lengths]
         if beyond:
-            self.notes.append(f"left out, beyond the window of {self._subject.window:,} tokens: {', '.join(beyond)}")
+            self._left_out.append(
+                f"left out, beyond the window of {self._subject.window:,} tokens: {', '.join(beyond)}"
+            )
         if not lengths:
             raise UserError(f"the model's window is {self._subject.window:,} tokens", "give shorter --lengths")
         return lengths
@@ -104,6 +117,8 @@ class Plan:
                 for each in attacks[number::TEXTS]:
                     if pieces := self._pieces(number, length, each.prompt):
                         yield self._sample(each.area, each, "".join(pieces).strip(), length, number)
+                    else:
+                        self._without_text[length] += 1
 
     def _sample(self, task: str, attack: Attack, text: str, length: int | None = None, number: int = 0) -> Sample:
         return Sample(
@@ -125,10 +140,12 @@ class Plan:
                 for each in injections[number::TEXTS]:
                     if pieces := self._pieces(number, length, f"{each.text}\n\n{ASKED}"):
                         yield from self._at_depths(each, pieces, length, number)
+                    else:
+                        self._without_text[length] += len(self._settings.depths)
 
     def _at_depths(self, injection: Injection, pieces: Sequence[str], length: int, number: int) -> Iterator[Sample]:
         if injection.followed("".join(pieces)):
-            self.notes.append(f"the text at {length:,} tokens holds the mark of {injection.id} itself: not asked")
+            self._left_out.append(f"the text at {length:,} tokens holds the mark of {injection.id} itself: not asked")
             return
         for depth in self._settings.depths:
             yield Sample(
@@ -145,17 +162,10 @@ class Plan:
             )
 
     def _pieces(self, number: int, length: int, frame: str) -> Sequence[str]:
-        """A text that fills the length beside its frame; empty, and said, where there is no room for one."""
+        """A text that fills the length beside its frame; empty where there is no room for one."""
         beside = self._subject.tokenizer.count(f"{frame}\n\n\n\n{OPENING}")
         tokens = self._subject.room(length, self._settings.max_tokens) - beside
-        pieces = self._texts.pieces(number, tokens) if tokens >= LEAST_TEXT else ()
-        if not pieces:
-            answer = self._settings.max_tokens
-            note = (
-                f"left out: {length:,} tokens have no room for a text beside a prompt and {answer:,} tokens of answer"
-            )
-            self.notes += [note] if note not in self.notes else []
-        return pieces
+        return self._texts.pieces(number, tokens) if tokens >= LEAST_TEXT else ()
 
 
 def insert(pieces: Sequence[str], instruction: str, depth: float) -> str:

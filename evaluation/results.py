@@ -101,7 +101,7 @@ def read_results(folder: Path) -> Results:
     except orjson.JSONDecodeError as error:
         raise UserError(f"{path} is no JSON: {error}", "was this file edited or cut off?") from error
     try:
-        return Results(
+        results = Results(
             measure=found["measure"],
             model=found["model"],
             settings=found["settings"],
@@ -113,5 +113,14 @@ def read_results(folder: Path) -> Results:
             command=shlex.split(found["command"]),
             versions=found["versions"],
         )
+        figures: list[Score | Headline] = [*results.scores, *results.headline]
+        if wrong := [each for each in figures if not _has_figures(each)]:
+            raise ValueError(f"no figures in {wrong[0]}")
+        return results
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is not what evaluate writes: {error}", "was this file edited?") from error
+
+
+def _has_figures(each: Score | Headline) -> bool:
+    """Whether what should be numbers are."""
+    return all(isinstance(figure, int | float) for figure in (each.n, each.value, each.low, each.high))

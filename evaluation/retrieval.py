@@ -63,7 +63,12 @@ def measure_retrieval(settings: RetrievalSettings) -> Results:
     with measured(settings, {"haystack_sha256": hay.sha256, "tokenizer_sha256": subject.tokenizer.sha256}) as folder:
         predictions = ask(subject, samples, folder, score, title="retrieval")
         effective = effective_length(_cells(predictions), settings.threshold, settings.seed)
-        notes = [*_left_out(tasks, settings, samples), *_about_documents(hay, settings), *_failed(predictions)]
+        notes = [
+            *_left_out(tasks, settings, samples),
+            *_about_documents(hay, settings),
+            *hay.notes,
+            *_failed(predictions),
+        ]
         results = _results(settings, subject, predictions, effective, notes)
         title = f"Retrieval: {subject.name}"
         headline_scores = [each for each in results.scores if each.metric == TASKS[each.task].metric]
@@ -161,7 +166,7 @@ def _cells(predictions: Sequence[Prediction]) -> dict[str, dict[int, list[float]
             cells[each.task][each.length].append(each.scores[TASKS[each.task].metric])
     if not cells:
         raise UserError(f"no prompt was answered ({predictions[0].failed})", "predictions.jsonl lists all")
-    return {task: dict(by_length) for task, by_length in cells.items()}
+    return {task: dict(cells[task]) for task in TASKS if task in cells}
 
 
 def _results(
@@ -197,7 +202,8 @@ def _scores(predictions: Sequence[Prediction], seed: int) -> Iterator[Score]:
             groups[each.task, metric, each.length, None].append(points)
             if each.depth is not None:
                 groups[each.task, metric, each.length, each.depth].append(points)
-    for (task, metric, length, depth), values in groups.items():
+    order = list(TASKS)
+    for (task, metric, length, depth), values in sorted(groups.items(), key=lambda group: order.index(group[0][0])):
         interval = mean_interval(values, bounds=POINTS, seed=seed)
         yield Score(task, metric, length, depth, len(values), *interval)
 
@@ -211,16 +217,16 @@ def _headlines(predictions: Sequence[Prediction], seed: int) -> Iterator[Headlin
 
 
 def _left_out(tasks: Mapping[str, Task], settings: RetrievalSettings, samples: Sequence[Sample]) -> Iterator[str]:
-    """Samples whose question and answer alone are longer than a length."""
+    """Samples whose question and answer alone are longer than a length, or that no text was found for."""
     there = Counter((sample.task, sample.length) for sample in samples)
     for length in settings.lengths:
         if none := [name for name in tasks if not there[name, length]]:
-            yield f"Left out at {length:,} tokens, where question and answer leave no room for text: {', '.join(none)}."
+            yield f"Left out at {length:,} tokens, where they have no room or no fitting text: {', '.join(none)}."
         for name, task in tasks.items():
             wanted = _numbers(settings, has_depth=task.has_depth) * (len(settings.depths) if task.has_depth else 1)
             found = there[name, length]
             if 0 < found < wanted:
-                yield f"{name} has {found:,} of {wanted:,} samples at {length:,} tokens: the others do not fit."
+                yield f"{name} has {found:,} of {wanted:,} samples at {length:,} tokens: no text fits the others."
 
 
 def _about_documents(hay: Haystack, settings: RetrievalSettings) -> Iterator[str]:

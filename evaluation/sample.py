@@ -5,13 +5,16 @@ which ends in the words that its answer begins with and is cut off at the first 
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import orjson
 
 from longreach.engines.base import Message, Request, Sampling
+from longreach.errors import UserError
+from longreach.jsonl import read_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +83,12 @@ class Prediction:
 def prediction_of(row: Mapping[str, Any]) -> Prediction:
     """A line read back."""
     return Prediction(**{**row, "references": tuple(row["references"])})
+
+
+def read_predictions(path: Path) -> Iterator[Prediction]:
+    """All of a predictions.jsonl; UserError where a line is none."""
+    for number, row in enumerate(read_lines(path), 1):
+        try:
+            yield prediction_of(row)
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{path}, line {number} is no prediction: {error}", "was this file edited?") from error

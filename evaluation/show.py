@@ -48,7 +48,7 @@ def in_words(headline: Headline) -> str:
     """The figure with its interval."""
     digits = {"nats": 3, "tokens": 0}.get(headline.unit, 1)
     value, low, high = (f"{each:,.{digits}f}" for each in (headline.value, headline.low, headline.high))
-    return f"{value} {headline.unit} (95 %: {low}–{high}, n {headline.n:,})"
+    return f"{value} {headline.unit} (95 %: {_between(low, high)}, n {headline.n:,})"
 
 
 def _print_figures(cells: Cells) -> None:
@@ -81,4 +81,9 @@ def _row(cells: Cells, places: Sequence[tuple[str, str, int | None]], *, short: 
 def _cell(score: Score, *, short: bool) -> str:
     digits = 3 if score.value < 10 and score.metric in ("loss", "power law") else 1
     value, low, high = (f"{each:.{digits}f}" for each in (score.value, score.low, score.high))
-    return value if short else f"{value} ({low}–{high})"
+    return value if short else f"{value} ({_between(low, high)})"
+
+
+def _between(low: str, high: str) -> str:
+    """A dash, but for numbers below 0: it would be taken for another sign."""
+    return f"{low} to {high}" if low.startswith("-") else f"{low}–{high}"

@@ -13,9 +13,10 @@ from longreach.engines.base import Engine
 from longreach.errors import UserError
 from longreach.text.tokenize import SHIPPED_NAME, Tokenizer, load_tokenizer
 
-BATCH = 32  # requests that transformers answers together, where they are short
+BATCH = 64  # requests that transformers answers together, where they are short
 SEAM = 2  # tokens that may come in where parts of a prompt meet
 UNSEEN_TEMPLATE = 32  # tokens allowed for a template that stands on a server
+TOKENIZER = "tokenizer.json"  # of a model's folder
 ENDS = 1 << 16  # bytes of a weight file that its fingerprint holds, at either end
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ class Subject:
 
 def open_subject(settings: ModelSettings, *, past_window: bool = False) -> Subject:
     """The model that the settings name."""
+    if engine_args(settings.engine_args) and (settings.base_url or _engine_name(settings) != "vllm"):
+        raise UserError("--engine-args are vLLM's, and vLLM does not run this model", "leave them out")
     return _served(settings) if settings.base_url else _loaded(settings, past_window=past_window)
 
 
@@ -56,7 +59,7 @@ def _served(settings: ModelSettings) -> Subject:
         concurrency=settings.concurrency,
         timeout=settings.timeout,
     )
-    named = settings.tokenizer or (settings.model if Path(settings.model).is_dir() else "")
+    named = settings.tokenizer or (settings.model if (Path(settings.model) / TOKENIZER).is_file() else "")
     notes = []
     if not named:
         notes.append(f"lengths are counted by {SHIPPED_NAME}, not by the server's tokenizer: name it with --tokenizer")
@@ -88,8 +91,7 @@ def _loaded(settings: ModelSettings, *, past_window: bool) -> Subject:
 
 
 def _engine(settings: ModelSettings, *, chat: bool, past_window: bool) -> Engine:
-    name = settings.engine if settings.engine != "auto" else _automatic()
-    if name == "vllm":
+    if _engine_name(settings) == "vllm":
         from longreach.engines.vllm import VllmEngine
 
         if past_window:
@@ -108,8 +110,10 @@ def _engine(settings: ModelSettings, *, chat: bool, past_window: bool) -> Engine
     )
 
 
-def _automatic() -> str:
+def _engine_name(settings: ModelSettings) -> str:
     """vLLM where it is installed and there is a GPU for it."""
+    if settings.engine != "auto":
+        return settings.engine
     from importlib.util import find_spec
 
     import torch

@@ -16,6 +16,7 @@ from evaluation.intervals import Interval, difference_interval, unpaired_interva
 from evaluation.results import Headline, Side
 
 POINTS, NATS = "points", "nats"
+UNPAIRED = "asked in other words or of other text, so that the samples are not paired"
 DECIDING = ("docs", "records", "seed", "lengths", "depths", "samples", "targets", "task", "style", "prompt_tokens")
 
 
@@ -130,12 +131,15 @@ def _mean(values: Sequence[float]) -> float:
 
 def warnings(models: Sequence[Model], rows: Sequence[Row]) -> Iterator[str]:
     """What stands in the way of a fair comparison."""
+    found: dict[tuple[str, str], list[str]] = {}  # tasks of a measure, by what is to be said of them
     for row in rows:
         lacking = [model.name for model, figure in zip(models, row.figures, strict=True) if figure is None]
         if lacking:
-            yield f"{row.measure}: {row.task} ({row.metric}) was not measured on {', '.join(lacking)}"
+            found.setdefault((row.measure, f"not measured on {', '.join(lacking)}"), []).append(row.task)
         if "unpaired" in {each.how for each in row.differences if each}:
-            yield f"{row.measure}: {row.task} was asked in other words or of other text; its samples are not paired"
+            found.setdefault((row.measure, UNPAIRED), []).append(row.task)
+    for (measure, what), tasks in found.items():
+        yield f"{measure}: {what}: {', '.join(dict.fromkeys(tasks))}"
     first, *others = models
     for other in others:
         yield from _other_settings(first, other)

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.results import PREDICTIONS, RESULTS, Headline, Results, read_results
-from evaluation.sample import prediction_of
+from evaluation.sample import read_predictions
 from longreach.errors import UserError
-from longreach.jsonl import read_lines
 
 Key = tuple[str, str, str]  # measure, task, metric
 
@@ -62,9 +61,8 @@ def _parts(path: Path) -> Iterator[tuple[Path, Results]]:
 
 def answers(folder: Path, task: str, metric: str) -> Mapping[str, Answer]:
     """The samples of a task that have points in a metric, by their id."""
-    predictions = map(prediction_of, read_lines(folder / PREDICTIONS))
     return {
         each.id: Answer(each.scores[metric], each.prompt_sha256)
-        for each in predictions
+        for each in read_predictions(folder / PREDICTIONS)
         if each.task == task and metric in each.scores
     }

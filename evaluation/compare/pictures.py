@@ -22,10 +22,12 @@ except ModuleNotFoundError as error:
 
 ACROSS = 3
 LOSS = "loss"
+APART = 0.03  # of a length, between the lines of two models: where they agree, one would cover the other
+WIDEST = 48  # characters of a name: its end tells most of a path
 
 
 def draw_differences(models: Sequence[Model], rows: Sequence[Row]) -> bytes | None:
-    """Bars of what each model scores more than the first, in points, green where that is better; None for none."""
+    """Bars of what each model scores more than the first, in points; None for none."""
     shown = [row for row in rows if row.unit == POINTS and any(row.differences)]
     if not shown:
         return None
@@ -43,12 +45,12 @@ def draw_differences(models: Sequence[Model], rows: Sequence[Row]) -> bytes | No
             xerr=spread,
             color=COLOURS[place % len(COLOURS)],
             error_kw={"elinewidth": 0.9, "capsize": 2},
-            label=model.name,
+            label=_name(model.name),
         )
     axes.axvline(0, color="black", linewidth=0.9)
     axes.set_yticks([line + 0.4 - height / 2 for line in range(len(shown))], [_label(row) for row in shown], fontsize=8)
     axes.invert_yaxis()
-    axes.set_xlabel(f"points more than {models[0].name}", parse_math=False)
+    axes.set_xlabel(f"points more than {_name(models[0].name)}")
     axes.grid(axis="x", linewidth=0.4, alpha=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     _legend(axes)
@@ -57,17 +59,18 @@ def draw_differences(models: Sequence[Model], rows: Sequence[Row]) -> bytes | No
 
 def _label(row: Row) -> str:
     lower = "" if row.higher_is_better else ", lower is better"
-    return f"{row.task} ({row.side}{lower})".replace("$", r"\$")
+    return f"{_name(row.task)} ({row.side}{lower})"
+
+
+def _name(given: str) -> str:
+    """As text of a picture."""
+    short = given if len(given) <= WIDEST else f"…{given[1 - WIDEST :]}"
+    return short.replace("$", r"\$")
 
 
 def draw_curves(models: Sequence[Model]) -> bytes | None:
     """A panel for each task that was measured at several lengths, a line for each model; None for none."""
-    several = [{(score.task, score.metric) for score in _by_length(model)} for model in models]
-    names = [
-        key
-        for key in dict.fromkeys((s.task, s.metric) for m in models for s in _by_length(m))
-        if key in set.union(*several)
-    ]
+    names = dict.fromkeys((score.task, score.metric) for model in models for score in _by_length(model))
     panels = [key for key in names if any(len(_curve(model, key)) > 1 for model in models)]
     if not panels:
         return None
@@ -107,8 +110,9 @@ def _draw_panel(axes: Axes, models: Sequence[Model], key: tuple[str, str]) -> No
         scores = _curve(model, key)
         lengths |= {score.length for score in scores if score.length is not None}
         spread = np.maximum([[score.value - score.low, score.high - score.value] for score in scores] or [[0, 0]], 0).T
+        shift = 1 + APART * (place - (len(models) - 1) / 2)
         axes.errorbar(
-            [score.length or 0 for score in scores],
+            [(score.length or 0) * shift for score in scores],
             [score.value for score in scores],
             yerr=spread if scores else None,
             color=COLOURS[place % len(COLOURS)],
@@ -116,13 +120,13 @@ def _draw_panel(axes: Axes, models: Sequence[Model], key: tuple[str, str]) -> No
             markersize=4,
             linewidth=1.2,
             elinewidth=0.6,
-            label=model.name.replace("$", r"\$"),
+            label=_name(model.name),
         )
     axes.set_xscale("log", base=2)
     ticks = sorted(lengths)
     axes.set_xticks(ticks, [f"{length:,}" for length in ticks], rotation=45, ha="right", fontsize=7)
     axes.minorticks_off()
-    axes.set_title(key[0].replace("$", r"\$"), fontsize=9)
+    axes.set_title(_name(key[0]), fontsize=9)
     axes.set_ylabel("nats" if key[0] == LOSS else "points", fontsize=8)
     axes.grid(linewidth=0.4, alpha=0.6)
     axes.spines[["top", "right"]].set_visible(False)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from evaluation.asking import PROMPTS
 from evaluation.results import PREDICTIONS, read_results
-from evaluation.sample import Prediction, prediction_of
+from evaluation.sample import Prediction, read_predictions
 from longreach.engines.base import Message
 from longreach.errors import UserError
 from longreach.jsonl import read_lines
 
 ONLY_A, ONLY_B = "only A was asked", "only B was asked"
 OTHER_PROMPT = "A and B were asked differently"
+WITHOUT_ANSWERS = ("loss", "side-by-side")  # measures
 UNANSWERED = "A or B gave no answer"
 
 
@@ -56,7 +57,13 @@ class Pairing:
 
 def pair(a: Path, b: Path, samples: int, seed: int) -> Pairing:
     """The examples of two folders, in the order of A's predictions; `samples` of them, evenly drawn, where not 0."""
-    names = read_results(a).model, read_results(b).model
+    found = read_results(a), read_results(b)
+    for folder, results in zip((a, b), found, strict=True):
+        if results.measure in WITHOUT_ANSWERS:
+            raise UserError(
+                f"{folder}: {results.measure} leaves no answers to choose between",
+                "give results of retrieval, qa, harness or red-team",
+            )
     of_a, of_b = _predictions(a), _predictions(b)
     reasons = {each: _reason(of_a.get(each), of_b.get(each)) for each in {**of_a, **of_b}}
     left_out: dict[str, list[str]] = {}
@@ -71,12 +78,16 @@ def pair(a: Path, b: Path, samples: int, seed: int) -> Pairing:
             "give results of one measure with the same data, seed, lengths and --style",
         )
     prompts = _prompts(a, {of_a[each].prompt_sha256 for each in ids})
-    return Pairing(*names, [_example(of_a[each], of_b[each], prompts) for each in ids], left_out)
+    examples = [_example(of_a[each], of_b[each], prompts) for each in ids]
+    one, other = (results.model for results in found)
+    if one == other:  # as of two servers that call theirs the same
+        one, other = f"{one} ({a})", f"{other} ({b})"
+    return Pairing(one, other, examples, left_out)
 
 
 def _predictions(folder: Path) -> dict[str, Prediction]:
     """By id, in their order."""
-    return {row["id"]: prediction_of(row) for row in read_lines(folder / PREDICTIONS)}
+    return {each.id: each for each in read_predictions(folder / PREDICTIONS)}
 
 
 def _reason(a: Prediction | None, b: Prediction | None) -> str:

@@ -6,7 +6,7 @@ paper gives neither prompt nor text: the prompt is ours, the text is the user's 
 
 from typing import Any
 
-from evaluation.tasks.haystack import Haystack
+from evaluation.tasks.haystack import FIRST, Haystack
 from evaluation.tasks.place import Place, hidden
 
 MAX_TOKENS = 96
@@ -15,9 +15,11 @@ OPENING = "The first sentence of the text above is:"
 
 
 def sample(hay: Haystack, place: Place) -> dict[str, Any] | None:
-    """The question on the beginning of a document."""
+    """The question on the beginning of a document; None where that is no sentence that can be said again."""
     forms = hidden(hay, place, [], asked=ASKED, opening=OPENING)
     if forms is None:
         return None
     [first, *_] = hay.pieces(place.number, place.room)
+    if hay.tokenizer.count(first) not in FIRST:
+        return None
     return {**forms, "references": (first.strip(),)}

@@ -121,9 +121,16 @@ def test_a_run_that_was_stopped_asks_nothing_twice(subject_of: Any, tmp_path: Pa
     assert 0 < len(again.engine.asked) < 20
 
 
-def test_nothing_to_ask_and_other_settings_are_refused(subject_of: Any, tmp_path: Path) -> None:
+def test_nothing_to_ask_is_refused_and_a_folder_with_answers_is_bound_to_its_settings(
+    subject_of: Any, tmp_path: Path
+) -> None:
     with pytest.raises(UserError, match="nothing to ask"):
         run(subject_of(right), [], tmp_path)
+    with measured(QaSettings(model="typo", records=("r",), out=str(tmp_path))):
+        pass  # nothing was kept, so a mistake in the settings can be mended in the same folder
+    run(subject_of(right), samples(1), tmp_path)
+    (tmp_path / PREDICTIONS).unlink()
+    (tmp_path / PROMPTS).unlink()  # the journal alone binds it
     with (
         pytest.raises(UserError, match="other settings"),
         measured(QaSettings(model="other", records=("r",), out=str(tmp_path))),

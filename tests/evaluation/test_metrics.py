@@ -169,3 +169,28 @@ def test_percentage(output: str, references: list[str], expected: float) -> None
 )
 def test_concordance(output: str, references: list[str], expected: float) -> None:
     assert concordance(output, references) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("reference", "near", "far"),
+    [
+        ("灯塔建于海边的岩石上。", "灯塔建于海边", "我们没有看到人。"),
+        ("המגדלור נבנה בשנת אלף.", "המגדלור נבנה", "לא ידוע לי"),
+        ("Маяк был построен у моря.", "Маяк построен", "Не знаю этого"),
+    ],
+)
+def test_other_scripts_are_told_apart(reference: str, near: str, far: str) -> None:
+    for metric in (f1, rouge_l):
+        assert metric(reference, [reference]) == 100
+        assert 20 < metric(near, [reference]) < 100
+        assert metric(far, [reference]) < 20
+    assert rouge(reference, [reference])["rouge_geo"] == pytest.approx(100)
+
+
+def test_english_and_its_neighbours_are_scored_as_published() -> None:
+    from rouge_score.rouge_scorer import RougeScorer
+    from transformers.data.metrics.squad_metrics import compute_f1
+
+    for said, right in (("a naïve café", "The café was naïve."), ("über den Fluß", "Der Weg über den Fluß"), ("", "x")):
+        assert rouge_l(said, [right]) == 100 * RougeScorer(["rougeL"]).score(right, said)["rougeL"].fmeasure
+        assert f1(said, [right]) == 100 * compute_f1(right, said)

@@ -160,7 +160,7 @@ def test_texts_that_hold_a_mark_and_lengths_without_room_are_left_out_and_said(s
     assert len(samples) == 11 * 3 and not any("/author" in sample.id for sample in samples)
     notes = " ".join(plan.notes)
     assert "beyond the window of 1,024 tokens: 4,096" in notes
-    assert "64 tokens have no room" in notes
+    assert "36 prompts left out: 64 tokens have no room" in notes
     assert "holds the mark of author itself" in notes
     with pytest.raises(UserError, match="window is 128"):
         Plan(settings(), subject_of(sober, window=128), Marked())

@@ -91,7 +91,10 @@ def test_other_questions_are_not_paired_and_it_is_said(result: Any, capsys: Any)
     difference = found["rows"][0]["differences"][0]
     assert difference["how"] == "unpaired"
     assert difference["low"] < 0 < difference["value"] == 10 < difference["high"]
-    assert any("not paired" in each for each in found["warnings"])
+    assert (
+        "long tasks: asked in other words or of other text, so that the samples are not paired: find"
+        in found["warnings"]
+    )
     assert any("--seed was 0 for a and 1 for b" in each for each in found["warnings"])
 
 
@@ -101,7 +104,7 @@ def test_tasks_of_one_model_alone_are_listed_and_in_no_mean(result: Any, capsys:
     _, found = compared(a, b, capsys=capsys)
     assert {row["task"]: row["differences"] for row in found["rows"]}["only"] == [None]
     assert found["means"][0]["tasks"] == 1
-    assert any("only (score) was not measured on b" in each for each in found["warnings"])
+    assert "long tasks: not measured on b: only" in found["warnings"]
 
 
 def test_three_models_and_panels_and_lower_is_better(result: Any, tmp_path: Path, capsys: Any) -> None:
@@ -161,6 +164,15 @@ def test_nothing_of_the_results_is_markup(result: Any, tmp_path: Path, capsys: A
     assert "<script" not in page and "<img src=x" not in page
     assert "&lt;script&gt;" in page
     assert re.search(r"default-src &#39;none&#39;|default-src 'none'", page)
+
+
+def test_names_that_look_like_markup_of_the_terminal_stay_as_they_are(result: Any, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    folders = [str(result(name, "long", {"find": [1, 2], "[/b]": [1, 2]}, model="m")) for name in "ab"]
+    done = CliRunner().invoke(main, ["compare", *folders, "--names", "[red]a,b[/c]"])
+    assert done.exit_code == 0, done.output
+    assert "[red]a" in done.stdout and "Δ b[/c]" in done.stdout and "[/b]" in done.stdout
 
 
 def test_names(result: Any, tmp_path: Path, capsys: Any) -> None:

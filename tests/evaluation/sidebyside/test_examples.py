@@ -1,5 +1,6 @@
 """Which questions are examples: those that both models were asked alike and answered; the others are listed."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,15 @@ def test_a_chat_and_a_text_have_nothing_in_common(results_of: Any) -> None:
     with pytest.raises(UserError, match=f"no question in common.*{OTHER_PROMPT}: 1") as caught:
         pair(a, b, samples=0, seed=0)
     assert "--style" in caught.value.hint
+
+
+def test_models_of_one_name_are_told_apart_by_their_folders(folders: Any) -> None:
+    a, b = folders()
+    for each in (a, b):
+        results = json.loads((each / "results.json").read_text())
+        (each / "results.json").write_text(json.dumps({**results, "model": "tiny"}))
+    found = pair(a, b, samples=0, seed=0)
+    assert (found.a, found.b) == (f"tiny ({a})", f"tiny ({b})")
 
 
 def test_a_folder_without_prompts_or_results_is_refused(folders: Any, tmp_path: Path) -> None:

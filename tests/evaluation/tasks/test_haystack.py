@@ -2,11 +2,13 @@
 
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from evaluation.tasks.haystack import Haystack
-from evaluation.tasks.place import coined, scattered
+from evaluation.tasks import first_sentence
+from evaluation.tasks.haystack import LONGEST, Haystack
+from evaluation.tasks.place import Place, coined, scattered
 from longreach.errors import UserError
 from longreach.text.document import Document, Skipped
 from longreach.text.tokenize import Tokenizer, load_tokenizer
@@ -93,6 +95,42 @@ def test_too_little_room_gives_nothing_and_no_document_is_refused(words: Tokeniz
 def test_a_text_begins_with_a_sentence_that_can_be_asked_for(words: Tokenizer) -> None:
     long = Document("a", "a", "Word " * 300 + "end. No. This one is a sentence like any other. More of it here.")
     assert Haystack([long], words, 0, texts=1, tokens=50).text(0, 40).startswith("This one is a sentence")
+
+
+@pytest.mark.parametrize(
+    "text", ["long word " * 4_000, "x" * 60_000, "灯塔建于海边" * 4_000, "one. " + "a,b\n" * 9_000]
+)
+def test_what_has_no_sentences_fills_a_length_too(words: Tokenizer, text: str) -> None:
+    stack = Haystack([Document("a", "a", text)], words, 0, texts=1, tokens=2_000)
+    for tokens in (300, 1_000, 2_000):
+        pieces = stack.pieces(0, tokens)
+        assert tokens - 2 * LONGEST < words.count("".join(pieces)) <= tokens
+    assert "".join(stack.text(0, 2_000).split()) in "".join(text.split() * 2)
+    assert stack.text(0, 2_000).startswith(stack.text(0, 300))
+
+
+def test_one_long_sentence_is_not_the_end_of_a_text(words: Tokenizer) -> None:
+    [before, after] = documents(2, sentences=10)
+    text = f"{before.text}\n\n{'no end of it ' * 2_000}\n\n{after.text}"
+    stack = Haystack([Document("a", "a", text)], words, 0, texts=1, tokens=2_000)
+    assert words.count(stack.text(0, 2_000)) > 1_800
+
+
+def test_a_first_sentence_that_cannot_be_said_again_is_not_asked_for(words: Tokenizer) -> None:
+    def asked(text: str) -> Any:
+        stack = Haystack([Document("a", "a", text)], words, 0, texts=1, tokens=500)
+        return first_sentence.sample(stack, Place("first-sentence", 500, None, 0, 400, 0))
+
+    assert asked("long word " * 4_000) is None
+    assert asked("This is a sentence like any other. " * 300)["references"] == ("This is a sentence like any other.",)
+
+
+def test_what_gives_no_document_is_counted(words: Tokenizer) -> None:
+    items = [Skipped("x", "broken json"), *documents(1), Skipped("y", "empty"), Skipped("z", "empty")]
+    assert Haystack(items, words, 0, texts=1, tokens=50).notes == [
+        "inputs that gave no document: 1 broken json, 2 empty"
+    ]
+    assert Haystack(documents(1), words, 0, texts=1, tokens=50).notes == []
 
 
 def test_needles_stand_between_sentences_at_their_depths(words: Tokenizer) -> None:
