@@ -55,8 +55,12 @@ def size(text: str) -> int:
     word = str(text).strip().replace("_", "").replace(",", "").lower()
     multiplier = _MULTIPLIERS.get(word[-1:], 1)
     digits = word[:-1] if multiplier > 1 else word
-    number = (int(digits) if digits.isdecimal() else float(digits)) * multiplier
-    if number != int(number) or number < 0:
+    try:
+        number = (int(digits) if digits.isdecimal() else float(digits)) * multiplier
+        whole = number == int(number)
+    except (ValueError, OverflowError):  # words, nan, inf
+        whole = False
+    if not whole or number < 0:
         raise ValueError(f"{text!r} is no whole number")
     if number > LARGEST:
         raise ValueError(f"{text} is more than {LARGEST:,}")
@@ -176,7 +180,7 @@ def _convert(entry: Field[Any], value: Any) -> Any:
     """A value as typed or as read from TOML, in the type of the field's default."""
     meta, default = entry.metadata, entry.default
     if meta["parse"] is not None:
-        return meta["parse"](",".join(value) if isinstance(value, list) else str(value))
+        return meta["parse"](",".join(map(str, value)) if isinstance(value, list) else str(value))
     if meta["choices"] and value not in meta["choices"]:
         raise ValueError(f"{value!r} is none of {', '.join(meta['choices'])}")
     if isinstance(default, bool):

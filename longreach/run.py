@@ -55,7 +55,7 @@ class RunFolder:
         ]
         raise UserError(
             f"{self.path} was made with other settings:\n" + "\n".join(changed),
-            "choose another --out, or give the settings as they were (`check` changes some, too); nothing was changed",
+            "choose another --out, or give the settings as they were; nothing was changed",
         )
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 import orjson
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 WIDE = 200  # columns, where the table goes to a file: nobody has to fold it
@@ -22,10 +23,10 @@ def print_table(head: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> None:
     """A table on stdout: names left, numbers right."""
     table = Table(box=None, pad_edge=False)
     for position, title in enumerate(head):
-        table.add_column(title, justify="left" if position == 0 else "right", overflow="fold")
+        table.add_column(escape(title), justify="left" if position == 0 else "right", overflow="fold")
     for name, *values in rows:
         table.add_row(
-            str(name).replace("[", "\\["), *(f"{value:,}" if isinstance(value, int) else str(value) for value in values)
+            escape(str(name)), *(f"{value:,}" if isinstance(value, int) else escape(str(value)) for value in values)
         )
     known = sys.stdout.isatty() or "COLUMNS" in os.environ
     Console(highlight=False, width=None if known else WIDE).print(table)

@@ -21,7 +21,9 @@ from longreach.errors import UserError, missing_extra, unloadable
 
 try:
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
     from longreach.engines import grouped
     from longreach.engines.decode import decode
@@ -79,6 +81,11 @@ class ChatModel:
     def _asked(self, place: int, request: Request) -> Asked:
         prompt = self.plain.ids(request.text) if request.text else self._chat(request.messages)
         check_fits(len(prompt), self.window)
+        if (largest := max(prompt)) >= self.model.config.get_text_config().vocab_size:
+            raise UserError(
+                f"the tokenizer of {self.name} gives the token {largest}, which its model does not have",
+                "is the tokenizer in this folder another model's?",
+            )
         budget = min(request.sampling.max_tokens, self.window - len(prompt))
         return Asked(place, prompt, request.sampling, budget)
 
@@ -156,6 +163,8 @@ class Limits:
 def load(name: str, limits: Limits, dtype: str, *, chat: bool) -> ChatModel:
     """Load a checkpoint onto the best device there is, and say which; where chats are to come, one that takes them."""
     device = best_device()
+    disable_progress_bar()
+    set_verbosity_error()  # it warns of lengths that are checked here, and of padding as if it were text
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         if chat and tokenizer.chat_template is None:
@@ -163,7 +172,7 @@ def load(name: str, limits: Limits, dtype: str, *, chat: bool) -> ChatModel:
         model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=True, trust_remote_code=False)
         model.to(device)
         grouped.use(model)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise unloadable(name, str(error).partition("\n")[0]) from error
     except torch.OutOfMemoryError as error:
         raise UserError(f"{name} does not fit into the memory of {device}", "choose a smaller model") from error

@@ -94,6 +94,7 @@ def with_rope_said(config: Any, rope: Rope, seq_len: int) -> Any:
 
 def read_config(model: str) -> Any:
     """The config of a folder, a hub id or a JSON file."""
+    _check_adapter(Path(model))
     try:
         return AutoConfig.from_pretrained(model, trust_remote_code=False)
     except UNREADABLE as error:
@@ -113,15 +114,19 @@ def why(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _check_folder(folder: Path) -> None:
-    """What can be said about a folder before its weights are read."""
-    if not folder.is_dir():
-        raise UserError(f"{folder} is a file, not the folder of a model")
+def _check_adapter(folder: Path) -> None:
     if (folder / "adapter_config.json").exists():
         raise UserError(
             f"{folder} is a LoRA adapter, not a model",
             f"name its base model, or merge the two: finetune merge --adapter {folder} --out ...",
         )
+
+
+def _check_folder(folder: Path) -> None:
+    """What can be said about a folder before its weights are read."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file, not the folder of a model")
+    _check_adapter(folder)
     if not (folder / "config.json").exists():
         raise UserError(f"{folder} is no model: it has no config.json")
     if not any(folder.glob("*.safetensors")):
