@@ -223,3 +223,18 @@ def test_help_shows_the_default_once() -> None:
 def test_a_near_miss_is_suggested_and_nothing_else() -> None:
     assert did_you_mean("contxt_tokens", ["context_tokens", "seed"]) == "; did you mean 'context_tokens'?"
     assert did_you_mean("zzz", ["context_tokens", "seed"]) == ""
+
+
+@pytest.mark.parametrize("word", ["abc", "", "nan", "inf", "1e999", "1.5", "k", "-3", "12x"])
+def test_what_is_no_size_is_said_so(word: str) -> None:
+    with pytest.raises(ValueError, match="is no whole number"):
+        size(word)
+
+
+def test_a_list_of_numbers_in_a_file_is_as_good_as_words(tmp_path: Path) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Lengths:
+        lengths: tuple[str, ...] = setting((), "Lengths.", parse=words)
+
+    (tmp_path / "s.toml").write_text("lengths = [256, 1000]")
+    assert resolve(Lengths, {"lengths": None}, tmp_path / "s.toml").lengths == ("256", "1000")

@@ -336,6 +336,22 @@ def test_pickled_weights_are_refused(copy: Path) -> None:
         answer(copy, ask("ka"))
 
 
+def test_weights_that_were_cut_off_are_one_clear_error(copy: Path) -> None:
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(UserError, match="cannot load"):
+        answer(copy, ask("ka"))
+
+
+def test_another_models_tokenizer_is_one_clear_error(copy: Path, tmp_path: Path) -> None:
+    small = make_tiny_llama(tmp_path / "small", window=256, vocabulary=262)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (small / name).write_bytes((copy / name).read_bytes())
+    with pytest.raises(UserError, match="another model's") as caught:
+        answer(small, ask("ka lo mi ter von shu"))
+    assert "which its model does not have" in caught.value.problem
+
+
 def test_code_that_comes_with_a_model_is_not_run(copy: Path) -> None:
     config = orjson.loads((copy / "config.json").read_bytes())
     config |= {
