@@ -35,6 +35,8 @@ bench: $(VENV)/.vllm
 	$(BIN)/python -m benchmarks.tokenize_and_pack --mb 100
 	$(BIN)/python benchmarks/attention_and_loss.py
 	$(BIN)/python -m benchmarks.sft
+	$(BIN)/python -m benchmarks.loss_of_long_documents
+	$(BIN)/python -m benchmarks.retrieval --samples 2
 	$(BIN)/python recipes/short_to_long.py --out runs/short-to-long
 	$(BIN)/python recipes/long_chat.py --out runs/long-chat
 
