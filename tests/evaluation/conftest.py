@@ -12,14 +12,14 @@ from faultserver import FaultServer
 
 @pytest.fixture
 def server_of() -> Iterator[Callable[..., FaultServer]]:
-    """server_of(answer) -> a running server that answers by this function of what was asked."""
+    """server_of(answer, kind, **more) -> a running server that answers by this function of what was asked."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     servers: list[FaultServer] = []
 
-    def start(answer: Callable[[dict[str, Any]], str]) -> FaultServer:
-        servers.append(FaultServer(answer=answer))
+    def start(answer: Callable[[dict[str, Any]], str], kind: Any = FaultServer, **more: Any) -> FaultServer:
+        servers.append(kind(answer=answer, **more))
         asyncio.run_coroutine_threadsafe(servers[-1].start(), loop).result()
         return servers[-1]
 

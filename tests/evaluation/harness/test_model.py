@@ -1,9 +1,7 @@
 """The harness's own models, as this command opens them: a checkpoint, and servers of either protocol."""
 
-import asyncio
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -127,24 +125,13 @@ class Telling(FaultServer):
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Telling]]:
+def serve(server_of: Callable[..., Any]) -> Callable[..., Telling]:
     """serve(answer, plan=...) -> a running server."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    servers: list[Telling] = []
 
-    def start(answer: Callable[[dict[str, Any]], str], plan: Plan = answering, key: str = "") -> Telling:
-        servers.append(Telling(answer=answer, plan=plan, key=key))
-        asyncio.run_coroutine_threadsafe(servers[-1].start(), loop).result()
-        return servers[-1]
+    def start(answer: Callable[[dict[str, Any]], str], plan: Plan = answering, key: str = "") -> Any:
+        return server_of(answer, Telling, plan=plan, key=key)
 
-    yield start
-    for server in servers:
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result()
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    return start
 
 
 Serve = Callable[..., Telling]
