@@ -15,6 +15,8 @@ try:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 except ModuleNotFoundError as error:
+    if error.name != "matplotlib":
+        raise
     raise missing_extra("matplotlib", "evaluate", "evaluate") from error
 
 ANSWERS, PICTURE = "answers.html", "redteam.png"

@@ -112,7 +112,7 @@ def test_odd_points_raise_nothing():
         [9, 1, 1e-6, 1, 9],
         [3.318, 3.182, 3.146, 3.295, 3.345],
     ):
-        fit(C[:5], losses)
+        assert isinstance(fit(C[:5], losses), PowerLaw | NoFit)
 
 
 def test_as_json():

@@ -5,6 +5,7 @@ their config's metadata (`prompt_tokens`, 0 for no bound; `tokenizer`, a folder 
 answers, a base model is stopped.
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,13 +38,13 @@ class Reading(ConfigurableTask):  # type: ignore[misc]  # the harness has no typ
         """By which prompts are counted."""
         return counting_tokenizer(self.config.metadata.get("tokenizer", ""))
 
+    @abstractmethod
     def prepared(self, rows: Dataset) -> Dataset:
         """One row for each question, its right answers in `outputs`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self, doc: Doc) -> str:
         """What is asked."""
-        raise NotImplementedError
 
     def download(self, *given: Any, **options: Any) -> None:
         """Read the data, and prepare them once: the harness asks for its documents again and again."""

@@ -55,9 +55,9 @@ def test_a_run_that_was_killed_goes_on_with_the_task_it_was_at(measure: Measure,
 
 
 def test_a_finished_run_does_not_load_the_model_again(measure: Measure, scripted: Any, monkeypatch: Any) -> None:
-    measure("nq_open", lm=scripted(lambda request: ""))
+    first = measure("nq_open", lm=scripted(lambda request: ""))
     monkeypatch.setattr(run, "open_model", None)
-    measure("nq_open")
+    assert measure("nq_open").scores == first.scores
 
 
 def test_changed_data_are_asked_again(measure: Measure, scripted: Any, own_data: Path) -> None:
