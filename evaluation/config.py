@@ -96,6 +96,7 @@ class ModelSettings(RunSettings):
         group=_MODEL,
         choices=get_args(Style),
     )
+    past_window: bool = setting(False, "Ask beyond the model's window, too (transformers).", group=_MODEL)
     concurrency: int = setting(
         0, "Requests at once; 0: as many as the engine likes.", group=_RUN, metavar="N", shapes_output=False
     )
@@ -115,6 +116,8 @@ class ModelSettings(RunSettings):
             yield f"--base-url is for --engine http, not {self.engine}"
         if self.engine == "http" and not self.base_url:
             yield "--engine http needs --base-url"
+        if self.past_window and self.base_url:
+            yield "--past-window is for --engine transformers: a server reads no further than its window"
         yield from super()._problems()
 
 
@@ -177,7 +180,6 @@ class RetrievalSettings(ModelSettings, TextSettings):
     threshold: float = setting(
         RULER_THRESHOLD, "Points that the effective length has to reach.", group=_SAMPLES, metavar="F", parse=factor
     )
-    past_window: bool = setting(False, "Ask at lengths beyond the model's window, too (transformers).", group=_SAMPLES)
 
     def _problems(self) -> Iterator[str]:
         if self.samples < 1:

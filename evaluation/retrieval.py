@@ -56,7 +56,7 @@ TASKS = {
 def measure_retrieval(settings: RetrievalSettings) -> Results:
     """Hide, ask, score, and draw."""
     tasks = _tasks(settings.task)
-    subject = open_subject(settings, past_window=settings.past_window)
+    subject = open_subject(settings)
     _check_lengths(settings, subject)
     hay = _haystack(settings, subject)
     samples = list(plan(tasks, settings, subject, hay))
@@ -136,12 +136,11 @@ def _sample(task: Task, place: Place, hay: Haystack, forms: Mapping[str, Any]) -
     return Sample(
         id=f"{place.task}/{place.length}{at}/{place.number}",
         task=place.task,
-        max_tokens=task.max_tokens,
         length=place.length,
         depth=place.depth,
         affinity=f"text {place.number}",
         facts={"document": hay.document(place.number).id},
-        **forms,
+        **{"max_tokens": task.max_tokens, **forms},
     )
 
 

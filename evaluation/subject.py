@@ -43,11 +43,11 @@ class Subject:
         return tuple(length for length in lengths if not self.window or length <= self.window)
 
 
-def open_subject(settings: ModelSettings, *, past_window: bool = False) -> Subject:
+def open_subject(settings: ModelSettings) -> Subject:
     """The model that the settings name."""
     if engine_args(settings.engine_args) and (settings.base_url or _engine_name(settings) != "vllm"):
         raise UserError("--engine-args are vLLM's, and vLLM does not run this model", "leave them out")
-    return _served(settings) if settings.base_url else _loaded(settings, past_window=past_window)
+    return _served(settings) if settings.base_url else _loaded(settings)
 
 
 def _served(settings: ModelSettings) -> Subject:
@@ -72,7 +72,7 @@ def _served(settings: ModelSettings) -> Subject:
     return Subject(engine, tokenizer, chat, 0, name, overhead, tuple(notes))
 
 
-def _loaded(settings: ModelSettings, *, past_window: bool) -> Subject:
+def _loaded(settings: ModelSettings) -> Subject:
     """A checkpoint in this process."""
     from longreach.model.load import read_config
 
@@ -83,18 +83,18 @@ def _loaded(settings: ModelSettings, *, past_window: bool) -> Subject:
         raise UserError(f"{settings.model} has no chat template", "ask it as --style text")
     chat = settings.style != "text" and has_template
     tokenizer = load_tokenizer(settings.tokenizer or settings.model)
-    engine = _engine(settings, chat=chat, past_window=past_window)
+    engine = _engine(settings, chat=chat)
     style = "as a chat" if chat else "as text to go on with"
     notes = (f"{settings.model} is asked {style}, by {engine.name}",)
     overhead = _overhead(template, tokenizer, chat=chat)
     return Subject(engine, tokenizer, chat, window, settings.model, overhead, notes)
 
 
-def _engine(settings: ModelSettings, *, chat: bool, past_window: bool) -> Engine:
+def _engine(settings: ModelSettings, *, chat: bool) -> Engine:
     if _engine_name(settings) == "vllm":
         from longreach.engines.vllm import VllmEngine
 
-        if past_window:
+        if settings.past_window:
             raise UserError("vLLM reads no further than the window", "--past-window goes with --engine transformers")
         return VllmEngine(
             settings.model,
@@ -106,7 +106,11 @@ def _engine(settings: ModelSettings, *, chat: bool, past_window: bool) -> Engine
     from longreach.engines.transformers import TransformersEngine
 
     return TransformersEngine(
-        settings.model, batch=settings.concurrency or BATCH, dtype=settings.dtype, past_window=past_window, chat=chat
+        settings.model,
+        batch=settings.concurrency or BATCH,
+        dtype=settings.dtype,
+        past_window=settings.past_window,
+        chat=chat,
     )
 
 

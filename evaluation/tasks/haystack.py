@@ -70,6 +70,10 @@ class Haystack:
         """At most so many tokens of text, in whole sentences; empty where not even the first one fits."""
         return "".join(self.pieces(number, tokens))
 
+    def first(self, number: int) -> str:
+        """The sentence that the text of this number begins with, at every length."""
+        return self._straws(number % self.documents)[0][0].strip()
+
     def pieces(self, number: int, tokens: int) -> tuple[str, ...]:
         """The same, sentence by sentence, each with the blank or the end of a paragraph that stands before it."""
         return self._pieces(number, tokens)

@@ -63,7 +63,7 @@ def measure(
 
     def run(answers: Answers, *, chat: bool = True, window: int = 0, out: str = "out", **given: Any) -> Results:
         subject = Subject(scripted(answers), tokenizer, chat, window, "scripted", 8)
-        monkeypatch.setattr(retrieval, "open_subject", lambda settings, past_window: subject)
+        monkeypatch.setattr(retrieval, "open_subject", lambda settings: subject)
         chosen = {"lengths": (500, 1_000), "samples": 1, "depths": (0.0, 0.5, 1.0), **given}
         return measure_retrieval(RetrievalSettings(model="m", docs=(str(docs),), out=str(tmp_path / out), **chosen))
 

@@ -29,9 +29,9 @@ def sampled(hay: Haystack) -> Callable[..., Any]:
     """sampled(task, length, depth, number) -> the forms of a sample."""
 
     def sample(name: str, length: int = 1_000, depth: float = 0.5, number: int = 0, seed: int = 0) -> Any:
-        return TASKS[name].sample(
-            hay, Place(name, length, depth if TASKS[name].has_depth else None, number, length, seed, DEPTHS)
-        )
+        task = TASKS[name]
+        at = depth if task.has_depth else None
+        return task.sample(hay, Place(name, length, at, number, length - task.max_tokens, seed, DEPTHS))
 
     return sample
 
@@ -40,12 +40,13 @@ def sampled(hay: Haystack) -> Callable[..., Any]:
 @pytest.mark.parametrize("length", [300, 1_000, 4_000])
 def test_a_prompt_fills_its_room(name: str, length: int, sampled: Any, tokenizer: Tokenizer) -> None:
     found = sampled(name, length)
+    answer = found.get("max_tokens", TASKS[name].max_tokens)
     [message] = found["messages"]
     assert message.role == "user"
     assert found["text"].startswith(message.content)
     for prompt in (message.content, found["text"]):
-        assert tokenizer.count(prompt) <= length
-    assert tokenizer.count(found["text"]) >= 0.97 * length - 45  # a sentence
+        assert tokenizer.count(prompt) + answer <= length
+    assert tokenizer.count(found["text"]) + answer >= 0.97 * length - 45  # a sentence
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -72,6 +73,15 @@ def test_the_same_bytes_every_time_and_others_for_another_number_or_seed(name: s
 @pytest.mark.parametrize("name", TASKS)
 def test_no_room_is_no_sample(name: str, sampled: Any) -> None:
     assert sampled(name, 20) is None
+
+
+def test_a_short_window_has_room_for_the_first_sentence_and_little_more(sampled: Any, tokenizer: Tokenizer) -> None:
+    found = {length: sampled("first-sentence", length) for length in (100, 128, 512, 1_000)}
+    assert len({each["references"] for each in found.values()}) == 1
+    [first] = found[100]["references"]
+    assert found[100]["max_tokens"] == tokenizer.count(first) + 8
+    assert found[512]["max_tokens"] == 64
+    assert found[1_000]["max_tokens"] == TASKS["first-sentence"].max_tokens
 
 
 @pytest.mark.parametrize("name", NEEDLES)
