@@ -12,7 +12,6 @@ TARGETS = ("sharegpt", "alpaca", "prompt-completion", "dpo")  # of export
 MODEL_CHECKS = frozenset({"leak", "roundtrip", "critique"})
 ENGINES = ("auto", "vllm", "http", "transformers", "extractive")
 TEMPLATE_TOKENS = 64  # kept free for the chat template and for block sums that fall short of the joint count
-QUESTION_TOKENS = 1_024  # the least room for question, answer and training template beside the chunk
 
 _DOCUMENTS, _TASKS, _ENGINE, _CHECKS, _RUN = "Documents", "Tasks", "Engine", "Checks", "Run"
 
@@ -62,6 +61,9 @@ class GenerateSettings:
         16_384, "Length of a record: document, question and answer.", group=_TASKS, metavar="N"
     )
     chunk_tokens: int = setting(2_048, "Most tokens of a chunk.", group=_TASKS, metavar="N")
+    question_tokens: int = setting(
+        1_024, "Least room for question, answer and template beside a chunk.", group=_TASKS, metavar="N"
+    )
     chunks_per_doc: int = setting(
         4,
         "Chunks asked about, spread evenly over the document's depth, or all.",
@@ -144,10 +146,12 @@ class GenerateSettings:
         problems = []
         if self.chunk_tokens < 32:
             problems.append("--chunk-tokens: at least 32 are needed to ask about anything")
-        if self.context_tokens < self.chunk_tokens + QUESTION_TOKENS:
+        if self.question_tokens < TEMPLATE_TOKENS:
+            problems.append(f"--question-tokens: the template alone takes up to {TEMPLATE_TOKENS}")
+        if self.context_tokens < self.chunk_tokens + self.question_tokens:
             problems.append(
                 f"--context-tokens {self.context_tokens} cannot hold a chunk of {self.chunk_tokens} tokens with "
-                f"{QUESTION_TOKENS} for question and answer: raise it, or lower --chunk-tokens"
+                f"{self.question_tokens} for question and answer: raise it, or lower one of the two"
             )
         for name in ("temperature", "top_p", "near_duplicates"):
             if not 0 <= getattr(self, name) <= (2 if name == "temperature" else 1):

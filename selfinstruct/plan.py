@@ -14,7 +14,7 @@ from longreach.record import Span
 from longreach.text.document import Document, Skipped
 from longreach.text.tokenize import Tokenizer
 from selfinstruct.chunks import Chunk, Outline, around, chunks, outline, spread
-from selfinstruct.config import QUESTION_TOKENS, GenerateSettings
+from selfinstruct.config import GenerateSettings
 from selfinstruct.tasks import TASKS, Task
 
 SUMMARY = TASKS["summary"]
@@ -112,7 +112,7 @@ class Plan:
 
     def _summary_unit(self, document: Document, blocks: Outline, cut: Sequence[Chunk]) -> Unit:
         """The chunks that a training record can hold: all, or a run of them around one drawn by the seed."""
-        budget = self.settings.context_tokens - QUESTION_TOKENS
+        budget = self.settings.context_tokens - self.settings.question_tokens
         draw = random.Random(seed_of(self.settings.seed, document.sha256, 0, "summary"))
         pivot = cut[draw.randrange(len(cut))]
         start, end = around(blocks, pivot.first, pivot.last, budget, draw.random())

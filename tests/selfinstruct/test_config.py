@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from longreach.config import resolve, written
 from longreach.errors import UserError
 from selfinstruct.cli import main
-from selfinstruct.config import CHECKS, QUESTION_TOKENS, CheckSettings, GenerateSettings
+from selfinstruct.config import CHECKS, CheckSettings, GenerateSettings
 
 
 def problems(**given: Any) -> list[str]:
@@ -35,7 +35,9 @@ def test_the_defaults_work_on_any_document() -> None:
         ({"tasks": ("short_anwser",)}, "--tasks: no task 'short_anwser'; did you mean 'short_answer'?"),
         ({"checks": ("fomr",)}, "--checks: no check 'fomr'; did you mean 'form'?"),
         ({"chunk_tokens": 31}, "--chunk-tokens: at least 32"),
-        ({"chunk_tokens": 2_048, "context_tokens": 2_047 + QUESTION_TOKENS}, "cannot hold a chunk of 2048 tokens"),
+        ({"chunk_tokens": 2_048, "context_tokens": 2_047 + 1_024}, "cannot hold a chunk of 2048 tokens"),
+        ({"chunk_tokens": 128, "context_tokens": 255, "question_tokens": 128}, "with 128 for question and answer"),
+        ({"question_tokens": 63}, "--question-tokens: the template alone takes up to 64"),
         ({"temperature": 2.1}, "--temperature: 2.1 is out of range"),
         ({"temperature": float("nan")}, "--temperature: nan is out of range"),
         ({"top_p": -0.1}, "--top-p: -0.1 is out of range"),
@@ -55,7 +57,8 @@ def test_what_cannot_work_is_refused(given: dict[str, Any], problem: str) -> Non
 @pytest.mark.parametrize(
     "given",
     [
-        {"chunk_tokens": 32, "context_tokens": 32 + QUESTION_TOKENS},
+        {"chunk_tokens": 32, "context_tokens": 32 + 1_024},
+        {"chunk_tokens": 128, "context_tokens": 256, "question_tokens": 128},
         {"temperature": 2.0, "top_p": 1.0, "near_duplicates": 0.0},
         {"engine": "http", "base_url": ("u",)},
         {"max_cost": 5.0, "price_out": 1.0},
