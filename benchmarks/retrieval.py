@@ -97,7 +97,7 @@ def child(way: str, folder: Path, model: str, docs: Sequence[str], given: argpar
 
 def make_docs(folder: Path) -> list[str]:
     """The demonstration's text."""
-    subprocess.run([sys.executable, str(ROOT / "recipes" / "demo_corpus.py"), str(folder / "docs")], check=True)
+    subprocess.run([sys.executable, "-m", "recipes.corpus", str(folder / "docs")], cwd=ROOT, check=True)
     return [str(folder / "docs")]
 
 

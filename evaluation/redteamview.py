@@ -39,7 +39,7 @@ def write_answers(model: str, predictions: Sequence[Prediction], path: Path) -> 
     tasks: dict[str, list[Shown]] = {}
     for each in predictions:
         tasks.setdefault(each.task, []).append(_shown(each))
-    page = render(FOLDER / "redteam.html.jinja", style=FOLDER / "redteam.css", model=model, tasks=tasks)
+    page = render(FOLDER / "redteam.html.jinja", styles=[FOLDER / "redteam.css"], model=model, tasks=tasks)
     write_whole(path, page.encode())
 
 

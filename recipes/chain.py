@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import demo_corpus
+import corpus
 
 from longreach.errors import UserError
 from longreach.text import document
@@ -77,7 +77,7 @@ def cores() -> int:
 def texts_of(docs: Sequence[str], out: Path) -> list[str]:
     """The texts of all documents."""
     if not docs:
-        demo_corpus.main(out / "corpus")
+        corpus.main(out / "corpus")
         docs = [str(out / "corpus")]
     return [item.text for item in Corpus(docs) if isinstance(item, document.Document)]
 

@@ -14,7 +14,7 @@ from evaluation.compare.model import Model, read_models
 from evaluation.compare.pictures import draw_curves, draw_differences
 from evaluation.compare.text import SideTable, fit_text, mean_as_json, tables
 from evaluation.config import CompareSettings
-from evaluation.pages import render
+from evaluation.pages import STYLE, render
 from longreach.jsonl import write_json, write_whole
 from longreach.tables import print_json, print_table
 
@@ -96,7 +96,7 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     page = render(
         HERE / "page.html.jinja",
-        style=HERE / "page.css",
+        styles=[STYLE],
         names=[model.name for model in models],
         gates=found,
         tables=tables(rows, means),

@@ -62,7 +62,7 @@ class Page:
         """The whole page."""
         data = orjson.dumps({"page": self.id, **self.data}).decode().replace("<", "\\u003c")  # ends no script element
         template, style, script = (FOLDER / name for name in (TEMPLATE, "page.css", "page.js"))
-        return render(template, style=style, script=script, data=Markup(data), criteria=CRITERIA)
+        return render(template, styles=[style], script=script, data=Markup(data), criteria=CRITERIA)
 
 
 def draw_page(pairing: Pairing, seed: int) -> Page:

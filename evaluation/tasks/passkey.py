@@ -13,6 +13,10 @@ OPENING = "The pass key is"
 def sample(hay: Haystack, place: Place) -> dict[str, Any] | None:
     """A number of five digits, said twice in a row as the original probe does."""
     key = str(place.draw.randint(10_000, 99_999))
-    needle = f"The pass key is {key}. Remember it: {key} is the pass key."
-    forms = hidden(hay, place, [(place.depth or 0.0, needle)], asked=ASKED, opening=OPENING)
+    forms = hidden(hay, place, [(place.depth or 0.0, needle(key))], asked=ASKED, opening=OPENING)
     return forms and {**forms, "references": (key,)}
+
+
+def needle(key: str) -> str:
+    """The sentence that hides a key."""
+    return f"The pass key is {key}. Remember it: {key} is the pass key."

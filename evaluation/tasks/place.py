@@ -37,7 +37,7 @@ def hidden(
     hay: Haystack, place: Place, needles: Sequence[tuple[float, str]], *, asked: str, opening: str
 ) -> dict[str, Any] | None:
     """The forms of a question on text with sentences put into it at their depths; None where there is no room."""
-    text = filled(hay, place, needles, [f"{asked}\n\n{opening}"])
+    text = filled(hay, place, needles, [f"{asked}\n{opening}"])
     return question(text, asked, opening) if text else None
 
 
