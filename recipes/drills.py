@@ -65,10 +65,14 @@ class Text:
             for words in (self.words, lines)
         )
         self._before = list(accumulate(costs, initial=0))
-        self.ends = [place for place, word in enumerate(self.words, 1) if word[-1] in STOPS]
+        self.ends = [place for place in range(1, len(self) + 1) if self.ends_at(place)]
 
     def __len__(self) -> int:
         return len(self.words)
+
+    def ends_at(self, place: int) -> bool:
+        """Whether a sentence ends before this word: by its mark, or with its paragraph."""
+        return place == len(self) or self.words[place - 1][-1] in STOPS or self.words[place][0] == "\n"
 
     def tokens(self, start: int, end: int) -> int:
         """Of the words [start, end)."""
@@ -122,22 +126,15 @@ def drills(texts: Sequence[Text], row: int, seed: int) -> Iterator[Drill]:
 
 def asking(text: Text, length: int, row: int, draw: random.Random) -> Drill | None:
     """A stretch of about that many tokens, the question and its first sentence; None where the draw has none."""
-    if not text.ends:
-        return None
     end = draw.choice(text.ends)
     start = max(0, end - draw.randint(*FIRST_WORDS))
-    start = max([start, *(place for place in range(start + 1, end) if _begins(text, place))])
+    start = max([start, *(place for place in range(start + 1, end) if text.ends_at(place))])
     first = text.tokens(start, end)
     if first not in FIRST_TOKENS or 2 * first + MARKS > row:
         return None
     stop = max(end, text.fitting(start, length - first - MARKS))
     whole = f"{text.cut(start, stop)}{FIRST_SENTENCE} {text.cut(start, end)}"
     return Drill(whole, text.tokens(start, stop) + first + MARKS)
-
-
-def _begins(text: Text, place: int) -> bool:
-    """Whether a sentence or a paragraph does at this word."""
-    return text.words[place - 1][-1] in STOPS or text.words[place][0] == "\n"
 
 
 def hiding(text: Text, length: int, row: int, draw: random.Random) -> Drill | None:
