@@ -123,13 +123,13 @@ class Scale:
 
 LAPTOP = Scale(
     name="laptop",
-    models={"small": Model(1, 64), "medium": Model(3, 128), "large": Model(4, 192)},
+    models={"small": Model(2, 64), "medium": Model(4, 96), "large": Model(4, 160)},
     vocabulary=640,
     short=64,
     long=512,
-    base=Training(1_200, 2_048, 4e-3, 60),
-    arms=Training(150, 4_096, 2e-3, 10),
-    scratch=Training(256, 4_096, 4e-3, 20),
+    base=Training(1_500, 2_048, 5e-3, 100),
+    arms=Training(300, 4_096, 3e-3, 20),
+    scratch=Training(256, 4_096, 5e-3, 20),
     instruct=Training(250, 2_048, 2e-3, 15),
     characters=4_000_000,
     chats=12_000,
@@ -140,7 +140,7 @@ LAPTOP = Scale(
     validate_every=0,
     dtype="float32",
     lanes=2,
-    rate=7_000,
+    rate=8_000,
 )
 GPU = replace(
     LAPTOP,
