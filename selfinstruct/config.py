@@ -151,7 +151,8 @@ class GenerateSettings:
         if self.context_tokens < self.chunk_tokens + self.question_tokens:
             problems.append(
                 f"--context-tokens {self.context_tokens} cannot hold a chunk of {self.chunk_tokens} tokens with "
-                f"{self.question_tokens} for question and answer: raise it, or lower one of the two"
+                f"{self.question_tokens} for question and answer: raise it, or lower --chunk-tokens or "
+                "--question-tokens"
             )
         for name in ("temperature", "top_p", "near_duplicates"):
             if not 0 <= getattr(self, name) <= (2 if name == "temperature" else 1):
