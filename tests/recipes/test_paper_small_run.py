@@ -13,7 +13,7 @@ from recipes.paper_small.claims import CLAIMS
 from recipes.paper_small.commands import Setting
 from recipes.paper_small.experiments import EXPERIMENTS, SETTINGS, jobs_of
 from recipes.paper_small.gather import gather
-from recipes.paper_small.scales import QUICK
+from recipes.paper_small.scales import LAPTOP, QUICK
 from recipes.paper_small.text import INSTALLED
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +79,8 @@ def test_dry_run_lists_everything_and_does_nothing(tmp_path: Path) -> None:
     said, _ = process.communicate()
     assert process.returncode == 0, said
     assert "seed-2/curriculum/80.retrieval" in said
-    assert "155 jobs, 45,293,568 tokens of training" in said
+    jobs = jobs_of(Setting(tmp_path, LAPTOP, tuple(INSTALLED)), 3, list(EXPERIMENTS))
+    assert f"{len(jobs)} jobs, {sum(job.trained for job in jobs):,} tokens of training" in said
     assert not (tmp_path / "out").exists()
 
 
