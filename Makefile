@@ -35,8 +35,6 @@ bench: $(VENV)/.vllm
 	$(BIN)/python -m benchmarks.sft
 	$(BIN)/python -m benchmarks.loss_of_long_documents
 	$(BIN)/python -m benchmarks.retrieval --samples 2
-	$(BIN)/python recipes/short_to_long.py --out runs/short-to-long
-	$(BIN)/python recipes/long_chat.py --out runs/long-chat
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
