@@ -22,13 +22,14 @@ from longreach.errors import UserError, missing_extra, unloadable
 try:
     import torch
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+    from transformers import AutoModelForCausalLM, GenerationConfig
     from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
     from longreach.engines import grouped
     from longreach.engines.decode import decode
     from longreach.engines.memory import batch_tokens
     from longreach.engines.prefix import CHUNK, Prefix, shareable
+    from longreach.text.autotokenizer import auto_tokenizer
 except ModuleNotFoundError as error:
     if error.name not in ("torch", "transformers"):
         raise
@@ -166,7 +167,7 @@ def load(name: str, limits: Limits, dtype: str, *, chat: bool) -> ChatModel:
     disable_progress_bar()
     set_verbosity_error()  # it warns of lengths that are checked here, and of padding as if it were text
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        tokenizer = auto_tokenizer(name)
         if chat and tokenizer.chat_template is None:
             raise no_chat_template(name)
         model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=True, trust_remote_code=False)

@@ -16,11 +16,12 @@ try:
     import torch
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
     from longreach.model.fourbit import four_bits
     from longreach.model.ropeconfig import rope_notes, with_rope
     from longreach.model.rotary import check_rope
+    from longreach.text.autotokenizer import auto_tokenizer
 except ModuleNotFoundError as error:
     if error.name not in ("torch", "transformers"):
         raise
@@ -171,6 +172,6 @@ def own_tokenizer(base: str) -> Any:
     if Path(base).exists() and not any((Path(base) / name).exists() for name in TOKENIZER_FILES):
         return None
     try:
-        return AutoTokenizer.from_pretrained(base, trust_remote_code=False)
+        return auto_tokenizer(base)
     except UNREADABLE as error:
         raise unloadable(base, why(error)) from error

@@ -8,7 +8,9 @@ from longreach.rows.rows import Rows
 from longreach.text.tokenize import SHIPPED, SHIPPED_NAME, load_tokenizer
 
 try:
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
+
+    from longreach.text.autotokenizer import auto_tokenizer
 except ModuleNotFoundError as error:
     if error.name != "transformers":
         raise
@@ -39,7 +41,7 @@ def named_tokenizer(name: str, window: int | None = None) -> Any:
     if Path(name).is_file():
         return PreTrainedTokenizerFast(tokenizer_file=name, **size)
     try:
-        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        return auto_tokenizer(name)
     except (OSError, ValueError, KeyError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
