@@ -9,6 +9,7 @@ verdicts results.json; what each command said is under OUT/logs.
 """
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from recipes.paper_small.commands import Setting
 from recipes.paper_small.experiments import EXPERIMENTS, jobs_of
 from recipes.paper_small.jobs import Job, Plan
 from recipes.paper_small.marks import Marks
+from recipes.paper_small.origin import cores, origin
 from recipes.paper_small.runner import Runner, clock, say, seconds_by_experiment
 from recipes.paper_small.scales import SCALES
 from recipes.paper_small.text import INSTALLED
@@ -94,7 +96,9 @@ def carry_out(run: Setting, plan: Plan, seeds: int, only: Sequence[str], lanes: 
     status = Runner(plan, marks, lanes, do).run()
     if status > 128:
         return status
-    found = write_report(run, seeds, gather(run, seeds), seconds_by_experiment(marks, by_experiment(run, seeds, only)))
+    by_part = seconds_by_experiment(marks, by_experiment(run, seeds, only))
+    made = origin(run, seeds, lanes, math.fsum(marks.seconds(job) for job in plan))
+    found = write_report(run, seeds, gather(run, seeds), by_part, made)
     print_table(
         ("claim", "where", "verdict"),
         [(each.claim.name, each.claim.where, each.verdict.word) for part in found for each in part.decided],
@@ -109,11 +113,6 @@ def write_models(run: Setting) -> None:
     (run.out / "models").mkdir(exist_ok=True)
     for size, model in run.scale.models.items():
         write_json(run.out / "models" / f"{size}.json", model.config(run.scale))
-
-
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def by_experiment(run: Setting, seeds: int, only: Sequence[str]) -> dict[str, list[Job]]:

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from evaluation.pages import STYLE, render
 from longreach.jsonl import write_json, write_whole
-from longreach.run import versions
 from recipes.paper_small.claims import CLAIMS, Claim
 from recipes.paper_small.commands import Setting
 from recipes.paper_small.experiments import EXPERIMENTS, Experiment
 from recipes.paper_small.figures import Figures
+from recipes.paper_small.origin import Origin
 from recipes.paper_small.pictures import Picture, pictures
 from recipes.paper_small.published import PUBLISHED, Table
 from recipes.paper_small.tables import our_tables
@@ -21,7 +21,6 @@ from recipes.paper_small.verdicts import CANNOT, NOT_MEASURED, NOT_SEEN, SEEN, F
 HERE = Path(__file__).parent
 PAGE, TEXT, RESULTS = "report.html", "report.md", "results.json"
 KINDS = {SEEN: "seen", NOT_SEEN: "unseen", CANNOT: "beyond", NOT_MEASURED: "missing"}
-PACKAGES = ("longreach", "torch", "transformers", "trl", "numpy")
 
 
 class Decided(NamedTuple):
@@ -69,20 +68,21 @@ def parts(run: Setting, figures: Figures, seconds: Mapping[str, float]) -> list[
     ]
 
 
-def write_report(run: Setting, seeds: int, figures: Figures, seconds: Mapping[str, float]) -> list[Part]:
+def write_report(run: Setting, seeds: int, figures: Figures, seconds: Mapping[str, float], made: Origin) -> list[Part]:
     """Three files in the folder of the run."""
     found = parts(run, figures, seconds)
-    write_json(run.out / RESULTS, as_json(run, seeds, figures, found))
+    write_json(run.out / RESULTS, as_json(run, seeds, figures, found, made))
     facts: dict[str, Any] = {
         "scale": run.scale,
         "seeds": seeds,
         "sources": run.sources,
         "counts": counts(found),
         "parts": found,
+        "made": made,
     }
     page = render(HERE / "report.html.jinja", styles=[STYLE, HERE / "report.css"], **facts)
     write_whole(run.out / PAGE, page.encode())
-    write_whole(run.out / TEXT, "\n".join(markdown(run, seeds, found)).encode())
+    write_whole(run.out / TEXT, "\n".join(markdown(run, seeds, found, made)).encode())
     return found
 
 
@@ -92,7 +92,7 @@ def counts(found: Sequence[Part]) -> dict[str, int]:
     return {word: tally[word] for word in KINDS if tally[word]}
 
 
-def as_json(run: Setting, seeds: int, figures: Figures, found: Sequence[Part]) -> dict[str, Any]:
+def as_json(run: Setting, seeds: int, figures: Figures, found: Sequence[Part], made: Origin) -> dict[str, Any]:
     """Everything that the report is made of, but the pictures."""
     return {
         "format": 1,
@@ -110,18 +110,21 @@ def as_json(run: Setting, seeds: int, figures: Figures, found: Sequence[Part]) -
         ],
         "figures": [each._asdict() for each in figures],
         "seconds": {part.experiment.name: part.seconds for part in found},
-        "versions": versions(*PACKAGES),
+        "made": asdict(made),
     }
 
 
 # Markdown
 
 
-def markdown(run: Setting, seeds: int, found: Sequence[Part]) -> Iterator[str]:
+def markdown(run: Setting, seeds: int, found: Sequence[Part], made: Origin) -> Iterator[str]:
     """For docs/, without the pictures."""
     tally = ", ".join(f"{number} {word}" for word, number in counts(found).items())
     yield f"# The paper's experiments, small ({run.scale.name}, {seeds} seed{'s' * (seeds > 1)})\n"
     yield f"Claims: {tally}. Means over the seeds with 95 % intervals (Student's t, paired by seed).\n"
+    hours = f"{made.lanes} jobs at once, {made.seconds / 3600:.1f} hours of jobs in all"
+    packages = ", ".join(f"{name} {number}" for name, number in made.versions.items())
+    yield f"Made by {plain(made.command)} on {made.machine}, {hours}; {packages}.\n"
     for part in found:
         yield f"## {part.experiment.title}: {part.experiment.where}\n"
         yield from _claims(part.decided)

@@ -12,6 +12,7 @@ from recipes.paper_small.commands import Setting
 from recipes.paper_small.computed import computed
 from recipes.paper_small.experiments import EXPERIMENTS
 from recipes.paper_small.figures import Figure, Figures
+from recipes.paper_small.origin import origin
 from recipes.paper_small.published import PUBLISHED
 from recipes.paper_small.report import PAGE, RESULTS, TEXT, plain, write_report
 from recipes.paper_small.scales import QUICK
@@ -44,14 +45,14 @@ class Tags(HTMLParser):
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     """Of a run with a hostile source and figures of two arms."""
-    run = Setting(tmp_path, QUICK, ("library", HOSTILE))
+    run = Setting(tmp_path, QUICK, ("library=a", HOSTILE))
     losses = [
         Figure(arm, measure, at, seed, 2.0 + seed / 10)
         for arm in ("rope/none", "rope/ABF")
         for measure, at in (("loss", 512), (f"loss of {HOSTILE}", 512), ("retrieval", 64), ("retrieval", 512))
         for seed in range(3)
     ]
-    write_report(run, 3, Figures([*computed(), *losses]), {"rope": 90.0})
+    write_report(run, 3, Figures([*computed(), *losses]), {"rope": 90.0}, origin(run, 3, 2, 5_400.0))
     return tmp_path
 
 
@@ -79,18 +80,23 @@ def test_the_text(out: Path) -> None:
         assert plain(claim.says) in text
     for name, experiment in EXPERIMENTS.items():
         assert f"## {experiment.title}" in text, name
-    for line in text.splitlines():
-        if line.startswith("|") and "---" in line:
-            width = len(re.findall(r"(?<!\\)\|", line))
-        elif line.startswith("|"):
-            head = len(re.findall(r"(?<!\\)\|", line))
-            assert head > 2
-    assert width
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
+        assert len(widths) == 1, table
 
 
 def test_the_figures(out: Path) -> None:
     results = json.loads((out / RESULTS).read_text())
-    assert [each["name"] for each in results["claims"]].sort() == [claim.name for claim in CLAIMS].sort()
+    assert [each["name"] for each in results["claims"]] == [claim.name for claim in CLAIMS]
     assert {each["verdict"] for each in results["claims"]} >= {"seen", "not measured", "cannot be seen at this size"}
     assert {"arm": "rope/ABF", "measure": "loss", "at": 512, "seed": 1, "value": 2.1} in results["figures"]
     assert results["scale"]["name"] == "quick"
+
+
+def test_where_it_comes_from(out: Path) -> None:
+    made = json.loads((out / RESULTS).read_text())["made"]
+    assert made["command"].startswith("python -m recipes.paper_small --scale quick --seeds 3 --docs library=a ")
+    assert "cores" in made["machine"]
+    assert {"python", "torch", "transformers"} <= made["versions"].keys()
+    assert "2 jobs at once, 1.5 hours of jobs in all" in (out / PAGE).read_text()
+    assert f"Made by {plain(made['command'])}" in (out / TEXT).read_text()
