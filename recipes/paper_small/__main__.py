@@ -4,7 +4,7 @@
 
 Run from the root of the repository. What is run is in experiments.py, how large in scales.py, what the paper says in
 published.py and claims.py. Killed or stopped, the same command goes on where it was; a job that is done is not done
-again. --dry-run lists the jobs. The report is OUT/report.html, the same without pictures report.md, figures and
+again. --dry-run lists the jobs. The report is OUT/report.html, the same as Markdown report.md, figures and
 verdicts results.json; what each command said is under OUT/logs.
 """
 

@@ -1,7 +1,7 @@
 """The pictures of the report: means over the seeds as lines, each seed as a dot."""
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -22,18 +22,23 @@ FITTED = ", fitted"  # ends the name of a curve that goes with the line of the n
 
 
 class Picture(NamedTuple):
-    """A PNG as a data URL."""
+    """A PNG."""
 
     title: str
-    data: str
+    png: bytes
+
+    @property
+    def url(self) -> str:
+        """The picture itself, for a page that loads nothing."""
+        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
 
 
-def pictures(run: Setting, figures: Figures) -> dict[str, list[Picture]]:
-    """By experiment; none where nothing was measured."""
-    return {name: list(found) for name, found in _pictures(run, figures).items()}
+def pictures(run: Setting, figures: Figures) -> dict[str, Picture]:
+    """By experiment, where anything was measured."""
+    return {name: picture for name, picture in _pictures(run, figures).items() if picture}
 
 
-def _pictures(run: Setting, figures: Figures) -> dict[str, Iterator[Picture]]:
+def _pictures(run: Setting, figures: Figures) -> dict[str, Picture | None]:
     long = run.scale.long
     return {
         "size": lines(_laws(figures), "tokens", "loss, nats", "Loss by context, and its power law (Fig. 1)", mark=long),
@@ -66,7 +71,7 @@ def means(figures: Figures, arm: str, measure: str) -> Points:
 
 def by_length(
     figures: Figures, rows: Mapping[str, str], measure: str, unit: str, title: str, long: int, *, log: bool = True
-) -> Iterator[Picture]:
+) -> Picture | None:
     """A line for each arm; the trained length is marked."""
     series = {name: means(figures, arm, measure) for arm, name in rows.items()}
     return lines(series, "tokens", unit, title, mark=long, log=log)
@@ -86,10 +91,10 @@ def _training(run: Setting) -> dict[str, Points]:
 
 def lines(
     series: Mapping[str, Points], across: str, up: str, title: str, *, mark: int = 0, log: bool = True
-) -> Iterator[Picture]:
+) -> Picture | None:
     """Drawn where there is anything to draw."""
     if not any(series.values()):
-        return
+        return None
     canvas = Canvas(figsize=(7.5, 4), dpi=110, layout="constrained")
     axes = canvas.subplots()
     measured = [name for name in series if not name.endswith(FITTED)]
@@ -116,4 +121,4 @@ def lines(
     axes.legend(frameon=False, fontsize=8)
     buffer = BytesIO()
     canvas.savefig(buffer, format="png", metadata={"Software": None})
-    yield Picture(title, f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}")
+    return Picture(title, buffer.getvalue())

@@ -1,4 +1,4 @@
-"""figures -> verdicts -> results.json, report.html, report.md: the paper's tables and ours side by side."""
+"""figures -> verdicts -> results.json, report.html, report.md, pictures/: the paper's tables and ours side by side."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from recipes.paper_small.tables import our_tables
 from recipes.paper_small.verdicts import CANNOT, NOT_MEASURED, NOT_SEEN, SEEN, Found, Verdict
 
 HERE = Path(__file__).parent
-PAGE, TEXT, RESULTS = "report.html", "report.md", "results.json"
+PAGE, TEXT, RESULTS, PICTURES = "report.html", "report.md", "results.json", "pictures"
 KINDS = {SEEN: "seen", NOT_SEEN: "unseen", CANNOT: "beyond", NOT_MEASURED: "missing"}
 
 
@@ -41,9 +41,14 @@ class Part(NamedTuple):
     experiment: Experiment
     theirs: Sequence[Table]
     ours: Sequence[Table]
-    pictures: Sequence[Picture]
+    picture: Picture | None
     decided: Sequence[Decided]
     seconds: float
+
+    @property
+    def file(self) -> str:
+        """Of the picture, beside the Markdown."""
+        return f"{PICTURES}/{self.experiment.name}.png"
 
 
 def decide(found: Found) -> list[Decided]:
@@ -60,7 +65,7 @@ def parts(run: Setting, figures: Figures, seconds: Mapping[str, float]) -> list[
             experiment,
             PUBLISHED.get(name, ()),
             ours.get(name, []),
-            drawn.get(name, []),
+            drawn.get(name),
             [each for each in decided if each.claim.experiment == name],
             seconds.get(name, 0.0),
         )
@@ -69,7 +74,7 @@ def parts(run: Setting, figures: Figures, seconds: Mapping[str, float]) -> list[
 
 
 def write_report(run: Setting, seeds: int, figures: Figures, seconds: Mapping[str, float], made: Origin) -> list[Part]:
-    """Three files in the folder of the run."""
+    """Three files in the folder of the run, and the pictures of the Markdown."""
     found = parts(run, figures, seconds)
     write_json(run.out / RESULTS, as_json(run, seeds, figures, found, made))
     facts: dict[str, Any] = {
@@ -82,6 +87,10 @@ def write_report(run: Setting, seeds: int, figures: Figures, seconds: Mapping[st
     }
     page = render(HERE / "report.html.jinja", styles=[STYLE, HERE / "report.css"], **facts)
     write_whole(run.out / PAGE, page.encode())
+    (run.out / PICTURES).mkdir(exist_ok=True)
+    for part in found:
+        if part.picture:
+            write_whole(run.out / part.file, part.picture.png)
     write_whole(run.out / TEXT, "\n".join(markdown(run, seeds, found, made)).encode())
     return found
 
@@ -118,7 +127,7 @@ def as_json(run: Setting, seeds: int, figures: Figures, found: Sequence[Part], m
 
 
 def markdown(run: Setting, seeds: int, found: Sequence[Part], made: Origin) -> Iterator[str]:
-    """For docs/, without the pictures."""
+    """For docs/."""
     tally = ", ".join(f"{number} {word}" for word, number in counts(found).items())
     yield f"# The paper's experiments, small ({run.scale.name}, {seeds} seed{'s' * (seeds > 1)})\n"
     yield f"Claims: {tally}. Means over the seeds with 95 % intervals (Student's t, paired by seed).\n"
@@ -132,6 +141,8 @@ def markdown(run: Setting, seeds: int, found: Sequence[Part], made: Origin) -> I
             for table in tables:
                 yield f"{whose}. {plain(table.title)}\n"
                 yield from _table(table)
+        if part.picture:
+            yield f"![{plain(part.picture.title)}]({part.file})\n"
 
 
 def _claims(decided: Sequence[Decided]) -> Iterator[str]:

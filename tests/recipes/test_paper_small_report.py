@@ -85,6 +85,13 @@ def test_the_text(out: Path) -> None:
         assert len(widths) == 1, table
 
 
+def test_the_pictures(out: Path) -> None:
+    names = re.findall(r"!\[.*\]\((.*)\)", (out / TEXT).read_text())
+    assert "pictures/rope.png" in names
+    assert sorted(names) == sorted(str(path.relative_to(out)) for path in (out / "pictures").iterdir())
+    assert all((out / name).read_bytes().startswith(b"\x89PNG") for name in names)
+
+
 def test_the_figures(out: Path) -> None:
     results = json.loads((out / RESULTS).read_text())
     assert [each["name"] for each in results["claims"]] == [claim.name for claim in CLAIMS]
