@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from finetune.basemodel import BaseModel
-from finetune.config import PACK_LEN, MixSettings
+from finetune.config import BATCH_TOKENS, PACK_LEN, MixSettings
 from finetune.item import Source
 from finetune.mix import Budget
 from longreach.errors import UserError
@@ -14,7 +14,6 @@ from longreach.model.flops import parameters, shape_of
 from longreach.model.rope import NONE
 
 LLAMA2 = "ours: the paper does not say; Llama 2 Chat's"
-BATCH_TOKENS = 262_144  # 64 rows of 4,096, as Llama 2 Chat
 STEPS_OF_A_RUN = 100  # at least, where nobody says how large a batch is
 RATE, LARGE_RATE, LORA_RATE = 2e-5, 1e-5, 2e-4
 WARMUP_STEPS = 100

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from finetune.config import MergeSettings, MixSettings, SftSettings
+from finetune.config import MergeSettings, MixSettings, PlanSettings, SftSettings
 from longreach.cli import Command, Group
 from longreach.config import options, resolve
 
@@ -71,6 +71,23 @@ def merge(config: Path | None, **given: Any) -> None:
     from finetune.merge import merge_adapter
 
     merge_adapter(resolve(MergeSettings, given, config))
+
+
+@main.command(cls=Command, short_help="Say what a training run needs.")
+@options(PlanSettings)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def plan(config: Path | None, as_json: bool, **given: Any) -> None:
+    """Say what finetuning needs before a GPU is rented: memory piece by piece, operations, hours, cost, the least
+    change that makes it fit, and the command to start it.
+
+    \b
+    Examples:
+      finetune plan --base llama2-7b --tokens 500M --lora 16 --gpus 1 --gpu rtx4090
+      finetune plan --base llama2-70b --seq-len 16384 --steps 400 --lora 16 --qlora --gpus 8 --gpu a100-80 --json
+    """
+    from finetune.plan import show_plan
+
+    show_plan(resolve(PlanSettings, given, config), as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,13 @@ from typing import Literal, get_args
 from longreach.config import factor, ratio, setting, share
 from longreach.errors import UserError
 from longreach.model.options import MODEL, RUN, TRAINING, TrainingOptions, rope_text
+from longreach.plan.options import PlanOptions
 
 By = Literal["tokens", "examples", "answer-tokens"]
 Average = Literal["tokens", "examples"]
 MIN_SEQ_LEN = 16
 PACK_LEN = 16_384  # short examples share rows of this length (paper, Sec. 2.2)
+BATCH_TOKENS = 262_144  # 64 rows of 4,096, as Llama 2 Chat
 
 _DATA, _MIX, _LOSS, _ROWS = "Data", "Mix", "Loss", "Rows"
 
@@ -157,3 +159,17 @@ class MergeSettings:
             raise UserError("no adapter: give --adapter", "finetune merge --help")
         if not self.out:
             raise UserError("--out: the path is empty", "finetune merge --help")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanSettings(PlanOptions):
+    """What one plan of sft is made from."""
+
+    qlora: bool = setting(False, "Hold the base in 4 bits under the adapter.", group=MODEL)
+
+    def _problems(self) -> Iterator[str]:
+        yield from super()._problems()
+        if not (self.tokens or self.steps):
+            yield "how long is the run? give --tokens or --steps; `finetune mix` counts the tokens of your data"
+        if self.qlora and not self.lora:
+            yield "--qlora trains an adapter: give its rank by --lora"

@@ -16,9 +16,8 @@ from finetune.mixspec import check_names, parse_mix
 from finetune.sources import LONG, parse_data
 from longreach.errors import UserError
 from longreach.model.choices import Choices
+from longreach.model.options import MICRO_BATCH_TOKENS
 from longreach.model.stages import Stage
-
-MICRO_BATCH_TOKENS = 8_192  # where nobody says
 
 
 @dataclass(frozen=True)

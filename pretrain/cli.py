@@ -7,7 +7,7 @@ import click
 
 from longreach.cli import Command, Group
 from longreach.config import options, resolve
-from pretrain.config import ContinueSettings, PrepareSettings, ScratchSettings
+from pretrain.config import ContinueSettings, PlanSettings, PrepareSettings, ScratchSettings
 from pretrain.rope.settings import RopeSettings
 
 
@@ -94,6 +94,24 @@ def rope(config: Path | None, as_json: bool, **given: Any) -> None:
     from pretrain.rope.report import show_rope
 
     show_rope(resolve(RopeSettings, given, config), as_json=as_json)
+
+
+@main.command(cls=Command, short_help="Say what a training run needs.")
+@options(PlanSettings)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def plan(config: Path | None, as_json: bool, **given: Any) -> None:
+    """Say what continued training needs before a GPU is rented: memory piece by piece, operations, hours, cost, the
+    least change that makes it fit, and the command to start it.
+
+    \b
+    Examples:
+      pretrain plan --base llama2-7b --seq-len 32768 --gpus 8 --gpu h100
+      pretrain plan --base llama2-70b --gpus 256 --gpu p5.48xlarge --tokens 5B --price 2.5 --out runs/plan
+      pretrain plan --base llama2-7b --stages 4096:0.8,32768:0.2 --gradient-checkpointing --json
+    """
+    from pretrain.plan import show_plan
+
+    show_plan(resolve(PlanSettings, given, config), as_json=as_json)
 
 
 if __name__ == "__main__":

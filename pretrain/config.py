@@ -1,12 +1,14 @@
 """The settings of pretrain's commands: defaults, help, TOML keys and options in one place."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from longreach.config import factor, setting, share
 from longreach.errors import UserError
 from longreach.model.options import MODEL, RUN, TRAINING, TrainingOptions, rope_text
+from longreach.plan.options import PlanOptions
 
 SOURCE, CORPUS = SCOPES = ("source", "corpus")
 PACKINGS = ("best-fit", "concat")
@@ -164,3 +166,15 @@ class ScratchSettings(TrainingSettings):
         problems = [*([] if self.config else ["no model: give --config, as recipes/tiny-llama.json"]), *self.problems()]
         if problems:
             raise UserError("\n".join(problems), "pretrain scratch --help")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanSettings(PlanOptions):
+    """What one plan of continue is made from."""
+
+    stages: str = setting("", "Curriculum, as of continue.", group=TRAINING, metavar="N:SHARE,...")
+
+    def _problems(self) -> Iterator[str]:
+        yield from super()._problems()
+        if self.seq_len and self.stages:
+            yield "--seq-len and --stages both set the length: give one"

@@ -7,6 +7,7 @@ from typing import Any
 from longreach.config import written
 from longreach.model.batches import Packed, PackedBatches
 from longreach.model.choices import shaping_choices, train_settings
+from longreach.model.options import MICRO_BATCH_TOKENS
 from longreach.model.processes import rank
 from longreach.model.running import run
 from longreach.model.stages import Stage
@@ -19,7 +20,6 @@ from pretrain.course import Course, open_rows, plan_course
 from pretrain.courseview import show_course
 
 VALIDATION = "validation"
-MICRO_BATCH_TOKENS = 8_192  # where nobody says: small rows go through the model together
 
 
 def continue_training(settings: ContinueSettings, *, dry_run: bool, as_json: bool) -> None:

@@ -23,7 +23,10 @@ EXACT = frozenset({"llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2"})  # 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """The sizes of a dense decoder. `vectors` are the elements of norms and biases in one block."""
+    """The sizes of a dense decoder. `vectors` are the elements of norms and biases in one block.
+
+    `norms` are those as wide as the model in one block; `head_norms` tells whether queries and keys have their own.
+    """
 
     layers: int
     hidden: int
@@ -35,6 +38,8 @@ class Shape:
     gated: bool = True
     tied: bool = False
     vectors: int = 0
+    norms: int = 2
+    head_norms: bool = False
 
     @property
     def attended(self) -> int:
@@ -86,6 +91,8 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
         vocabulary=_number(config, "vocab_size"),
         tied=bool(config.get("tie_word_embeddings", kind in TIED_BY_DEFAULT)),
         vectors=hidden * NORMS_PER_BLOCK.get(kind, 2) + _extras(config, kind, heads, kv_heads, head_dim),
+        norms=NORMS_PER_BLOCK.get(kind, 2),
+        head_norms=kind in NORMED_HEADS,
     )
 
 

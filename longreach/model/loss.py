@@ -13,9 +13,7 @@ from typing import Any
 
 import torch
 
-LOGITS = 2**23  # of one chunk: 32 MB in fp32; four times as many are no faster on a CPU
-LOGITS_ON_GPU = 2**28  # 1 GB in fp32: the head is read once a chunk; an H100 takes 1.2 to 1.8 times as long with 2**26
-TILE = 4096  # words of the head converted to fp32 at a time
+from longreach.model.chunks import LOGITS, LOGITS_ON_GPU, TILE, positions_at_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +156,7 @@ def _working_dtype(hidden: torch.Tensor, head: torch.Tensor) -> torch.dtype:
 def _chunks(positions: int, head: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
     """Spans of positions, each with room for its logits: the same room every time."""
     words = head.shape[0]
-    step = min(positions, max(64, (LOGITS_ON_GPU if head.is_cuda else LOGITS) // words))
+    step = positions_at_once(positions, words, LOGITS_ON_GPU if head.is_cuda else LOGITS)
     room = torch.empty(step, words, device=head.device)
     for start in range(0, positions, max(step, 1)):
         stop = min(start + step, positions)

@@ -18,25 +18,7 @@ from longreach.errors import UserError
 from longreach.model.flops import Shape, document_flops, shape_of
 from longreach.model.parts import shown_parts
 from longreach.model.processes import world
-
-PEAKS = {  # dense bf16, in TFLOP/s, by what the device's name holds; the first that fits
-    "B200": 2250.0,
-    "H200": 989.0,
-    "H100 PCIe": 756.0,
-    "H100 NVL": 835.0,
-    "H100": 989.0,
-    "H20": 148.0,
-    "A100": 312.0,
-    "A800": 312.0,
-    "H800": 989.0,
-    "L40S": 362.0,
-    "L4": 121.0,
-    "A10G": 70.0,
-    "A10": 125.0,
-    "RTX 4090": 165.0,
-    "RTX 3090": 71.0,
-    "MI300X": 1307.0,
-}
+from longreach.plan.gpus import PEAKS
 
 
 def peak_flops(device: torch.device) -> float:

@@ -8,6 +8,7 @@ from longreach.model.rope import parse_rope
 MODEL, TRAINING, RUN = "Model", "Training", "Run"  # headings of --help
 SCHEDULES = ("cosine", "linear", "constant")
 DTYPES = ("auto", "float32", "bfloat16")
+MICRO_BATCH_TOKENS = 8_192  # where nobody says: small rows go through the model together
 
 
 def rope_text(text: str) -> str:

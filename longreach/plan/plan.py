@@ -1,0 +1,190 @@
+"""All that a plan says of a training run, as one value: computed here, shown and written elsewhere."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from longreach.errors import UserError
+from longreach.model.flops import EXACT, Flops, Shape, paper_shape, parameters, shape_of, stage_flops
+from longreach.model.options import MICRO_BATCH_TOKENS
+from longreach.plan.effort import Effort, effort, run_flops
+from longreach.plan.gpus import Node, find_node
+from longreach.plan.layout import (
+    ACTIVATIONS,
+    ADAPTERS,
+    DDP,
+    LORA,
+    MODES,
+    OURS,
+    QLORA,
+    SHARDED,
+    WEIGHTS,
+    ZERO3,
+    Layout,
+    problems,
+)
+from longreach.plan.memory import Memory, memory
+from longreach.plan.options import AUTO, PlanOptions
+from longreach.plan.search import Change, adapter_instead, fewest_gpus, fits, least_change, longest_rows
+
+RANK = 16  # of adapters, where nobody says
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is to be trained: the program that does it, the model, and (length, tokens) of each stage."""
+
+    program: str
+    name: str
+    config: Mapping[str, Any]
+    stages: Sequence[tuple[int, int]]
+    batch_tokens: int
+    qlora: bool = False
+
+    @property
+    def seq_len(self) -> int:
+        """Of the longest rows."""
+        return max(length for length, _ in self.stages)
+
+    @property
+    def tokens(self) -> int:
+        """Of all stages."""
+        return sum(tokens for _, tokens in self.stages)
+
+    @property
+    def steps(self) -> int:
+        """Whole steps."""
+        return max(1, self.tokens // self.batch_tokens)
+
+
+@dataclass(frozen=True)
+class Laid:
+    """A layout, what it needs, whether that fits, and the longest rows that would."""
+
+    layout: Layout
+    memory: Memory
+    fits: bool
+    longest: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Figures and advice. `recommended` is a key of `laid`, None where nothing fits on so many GPUs."""
+
+    run: Run
+    shape: Shape
+    node: Node
+    gpus: int
+    laid: Mapping[str, Laid]
+    recommended: str | None
+    changes: tuple[Change, ...]
+    fewest_gpus: int | None
+    adapter: Layout | None
+    effort: Effort
+    paper: Flops
+    notes: tuple[str, ...]
+
+    @property
+    def chosen(self) -> Layout | None:
+        """The layout recommended."""
+        return self.laid[self.recommended].layout if self.recommended else None
+
+    @property
+    def parameters(self) -> int:
+        """Of the whole model."""
+        return parameters(self.shape)
+
+
+def make_plan(run: Run, options: PlanOptions) -> Plan:
+    """Everything; UserError for what cannot be."""
+    shape, node = shape_of(run.config), find_node(options.gpu)
+    asked = asked_layout(run, options)
+    found_problems = problems(asked, shape)
+    if found_problems:
+        raise UserError("\n".join(found_problems), f"{run.program} plan --help")
+    laid = {key: lay(shape, layout, node) for key, layout in usual_layouts(asked)}
+    found = least_change(shape, asked, node)
+    name = _key(laid, found[0]) if found else None
+    if found and name not in laid:
+        laid[found[0].name] = lay(shape, found[0], node)
+    runnable = bool(found and found[0].runs_in(run.program))
+    adapter = asked.mode in ADAPTERS
+    return Plan(
+        run=run,
+        shape=shape,
+        node=node,
+        gpus=options.gpus,
+        laid=laid,
+        recommended=name,
+        changes=found[1] if found else (),
+        fewest_gpus=options.gpus if found else fewest_gpus(shape, asked, node),
+        adapter=None if runnable else adapter_instead(shape, asked, node, options.lora or RANK),
+        effort=effort(
+            run_flops(shape, run.stages, adapter=adapter), node.gpu, options.gpus, options.mfu or 0, options.price or 0
+        ),
+        paper=stage_flops(paper_shape(shape.layers, shape.hidden), run.stages),
+        notes=tuple(_notes(run, found[0] if found else asked)),
+    )
+
+
+def asked_layout(run: Run, options: PlanOptions) -> Layout:
+    """As the user has it; without a mode, as longreach trains."""
+    mode = usual_mode(run, options) if options.mode == AUTO else options.mode
+    return Layout(
+        mode=mode,
+        gpus=options.gpus,
+        seq_len=run.seq_len,
+        rows=options.micro_batch or max(1, MICRO_BATCH_TOKENS // run.seq_len),
+        checkpointing=options.gradient_checkpointing,
+        sequence_parallel=options.sequence_parallel,
+        offload=frozenset(options.offload),
+        lora=(options.lora or RANK) if mode in ADAPTERS else 0,
+    )
+
+
+def usual_mode(run: Run, options: PlanOptions) -> str:
+    """As longreach trains, unless what is asked for needs ZeRO."""
+    if options.lora:
+        return QLORA if run.qlora else LORA
+    return ZERO3 if options.offload or options.sequence_parallel > 1 else DDP
+
+
+def usual_layouts(asked: Layout) -> Iterator[tuple[str, Layout]]:
+    """Every mode with and without checkpointing, and what else was asked for where the mode has it."""
+    for mode in MODES:
+        layout = as_mode(asked, mode)
+        yield mode, replace(layout, checkpointing=False, offload=layout.offload - {ACTIVATIONS})
+        yield f"{mode}+checkpointing", replace(layout, checkpointing=True)
+
+
+def _key(laid: Mapping[str, Laid], layout: Layout) -> str:
+    """Its place in the table, or its own name."""
+    return next((key for key, each in laid.items() if each.layout == layout), layout.name)
+
+
+def as_mode(layout: Layout, mode: str) -> Layout:
+    """The same in another mode, without what that does not have."""
+    if mode in OURS:
+        rank = (layout.lora or RANK) if mode in ADAPTERS else 0
+        return replace(layout, mode=mode, lora=rank, sequence_parallel=1, offload=frozenset())
+    offload = layout.offload if mode in SHARDED else layout.offload - {WEIGHTS}
+    return replace(layout, mode=mode, lora=0, offload=offload)
+
+
+def lay(shape: Shape, layout: Layout, node: Node) -> Laid:
+    """What a layout comes to."""
+    return Laid(layout, memory(shape, layout), fits(shape, layout, node), longest_rows(shape, layout, node))
+
+
+def _notes(run: Run, layout: Layout) -> Iterator[str]:
+    """What is odd about it."""
+    kind = str(run.config.get("model_type", ""))
+    if kind not in EXACT:
+        yield f"{kind or 'this model'} is counted as a Llama: {', '.join(sorted(EXACT))} are exact"
+    rows, rest = divmod(run.batch_tokens, run.seq_len)
+    sharers = layout.gpus // layout.sequence_parallel
+    if rest or rows % sharers:
+        yield (
+            f"a step of {run.batch_tokens:,} tokens is {run.batch_tokens / run.seq_len:g} rows of {run.seq_len:,}, "
+            f"which {sharers} times {layout.sequence_parallel} GPUs cannot share evenly"
+        )

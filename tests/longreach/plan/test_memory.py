@@ -1,0 +1,167 @@
+"""Memory of a GPU: held against what our trainer took on an H100, and against sums by hand."""
+
+from dataclasses import replace
+
+import pytest
+
+from longreach.model.aliases import aliases
+from longreach.model.flops import parameters, shape_of
+from longreach.plan.layout import (
+    ACTIVATIONS,
+    DDP,
+    FSDP,
+    LORA,
+    MODES,
+    OPTIMIZER,
+    QLORA,
+    ZERO1,
+    ZERO3,
+    Layout,
+    problems,
+)
+from longreach.plan.memory import ATTENTION, BUCKET, LOSS, MLP, loss_bytes, memory, moments, standing_buffers
+
+BILLION = shape_of(
+    {
+        "model_type": "llama",
+        "vocab_size": 32_000,
+        "hidden_size": 2_048,
+        "intermediate_size": 5_632,
+        "num_hidden_layers": 22,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 4,
+    }
+)
+SEVEN = shape_of(aliases()["llama2-7b"].config)
+ALONE = Layout(mode=DDP, gpus=1, seq_len=32_768, checkpointing=True)
+
+
+@pytest.mark.parametrize(
+    ("seq_len", "rows", "checkpointing", "gigabytes"),
+    [
+        (4_096, 2, True, 22.4),
+        (4_096, 8, True, 28.3),
+        (4_096, 2, False, 40.5),
+        (16_384, 1, True, 24.2),
+        (16_384, 2, True, 28.3),
+        (32_768, 1, True, 28.3),
+    ],
+)
+def test_what_an_h100_held(seq_len: int, rows: int, checkpointing: bool, gigabytes: float) -> None:
+    """docs/gpu.md: peak memory of `pretrain scratch`, 1.1 billion parameters."""
+    layout = Layout(mode=DDP, gpus=1, seq_len=seq_len, rows=rows, checkpointing=checkpointing)
+    assert memory(BILLION, layout).total == pytest.approx(gigabytes, rel=0.05)
+
+
+def test_the_states_are_16_bytes_a_parameter() -> None:
+    found = memory(SEVEN, ALONE)
+    assert found.weights + found.gradients + found.optimizer == pytest.approx(16 * 6.738415616)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_pieces_are_all_there_is(mode: str) -> None:
+    found = memory(SEVEN, replace(ALONE, mode=mode, gpus=8, lora=16 if "lora" in mode else 0))
+    pieces = (found.weights, found.gradients, found.optimizer, found.activations, found.logits, found.buffers)
+    assert found.total == pytest.approx(sum(pieces))
+    assert min(pieces) > 0
+
+
+def test_the_fullest_moment_counts() -> None:
+    """A short row is fullest in its loss, which does not shrink with it; a long one where a block is computed again."""
+    grouped = replace(ALONE, mode=ZERO3, gpus=8)
+    assert memory(SEVEN, replace(grouped, seq_len=1_024)).peak == LOSS
+    assert memory(SEVEN, grouped).peak == MLP
+    assert memory(SEVEN, replace(grouped, tiled_mlp=True, seq_len=262_144)).peak == ATTENTION
+
+
+def test_the_loss_by_hand() -> None:
+    """A chunk of 2^28 logits; its hidden states in two widths; tiles of 4,096 words; gradients of head and row."""
+    chunk = 2**28 // 32_000
+    rows = chunk * 4_096 * (2 + 4)
+    tiles = 2 * 4_096 * (chunk + 4_096)
+    expected = 4 * chunk * 32_000 + rows + tiles + 4 * 32_000 * 4_096 + 4 * 32_768 * 4_096
+    assert loss_bytes(SEVEN, ALONE) == expected
+    assert expected / 1e9 == pytest.approx(2.3, rel=0.1)  # docs/gpu.md measured that much
+
+
+def test_the_loss_hardly_grows_with_the_row() -> None:
+    double = loss_bytes(SEVEN, replace(ALONE, seq_len=65_536)) - loss_bytes(SEVEN, ALONE)
+    assert double == 4 * 32_768 * 4_096  # the gradient of the hidden states, no logits
+    full = replace(ALONE, full_logits=True)
+    assert loss_bytes(SEVEN, full) == 12 * 32_768 * 32_000
+
+
+def test_a_frozen_head_has_no_gradient() -> None:
+    adapter = replace(ALONE, mode=LORA, lora=16)
+    assert loss_bytes(SEVEN, ALONE) - loss_bytes(SEVEN, adapter) == 4 * 32_000 * 4_096
+    tied = replace(SEVEN, tied=True)
+    assert loss_bytes(tied, ALONE) == loss_bytes(tied, adapter)
+
+
+def test_checkpoints_by_hand() -> None:
+    """32 float32 inputs of blocks, and the angles' cosines and sines; the last norm keeps three more at the loss."""
+    at_loss = moments(SEVEN, ALONE)[0]
+    assert at_loss.activations == 32_768 * (32 * 4 * 4_096 + 2 * 128 * 4 + 4_096 * 12)
+    assert at_loss.buffers == 2 * 32 * SEVEN.block_matrices  # autocast keeps every rounded matrix until then
+
+
+def test_activations_on_the_host_leave_two_blocks_here() -> None:
+    here = replace(ALONE, mode=ZERO3, gpus=8)
+    there = replace(here, offload=frozenset({ACTIVATIONS}))
+    moved = memory(SEVEN, here).activations - memory(SEVEN, there).activations
+    assert moved * 1e9 == pytest.approx(30 * 2 * 4_096 * 32_768)
+    assert memory(SEVEN, there).host * 1e9 == 32 * 2 * 4_096 * 32_768
+
+
+def test_gpus_that_share_a_row_hold_a_part_of_it() -> None:
+    whole, eighth = (Layout(mode=ZERO3, gpus=8, seq_len=65_536, sequence_parallel=degree) for degree in (1, 8))
+    assert (whole.tokens, eighth.tokens) == (65_536, 8_192)
+    assert moments(SEVEN, eighth)[0].activations * 8 == moments(SEVEN, whole)[0].activations
+
+
+def test_buffers_by_hand() -> None:
+    count, block = parameters(SEVEN), SEVEN.block_matrices
+    buffers = {
+        mode: standing_buffers(SEVEN, Layout(mode=mode, gpus=8, seq_len=1)) for mode in (DDP, ZERO1, ZERO3, FSDP)
+    }
+    assert buffers[DDP] == 4 * count  # DDP's buckets are as large as the gradients
+    assert buffers[ZERO1] == 2 * BUCKET
+    assert buffers[ZERO3] == buffers[FSDP] == 2 * (3 * block + 32_000 * 4_096 + BUCKET)
+    assert standing_buffers(SEVEN, ALONE) == 0
+
+
+def test_four_bits_need_no_rounded_copies() -> None:
+    adapter, four = (memory(SEVEN, replace(ALONE, mode=mode, lora=16)) for mode in (LORA, QLORA))
+    assert four.weights < adapter.weights / 4
+    assert four.activations == adapter.activations
+
+
+@pytest.mark.parametrize(
+    ("how", "problem"),
+    [
+        ({"mode": DDP, "offload": frozenset({OPTIMIZER})}, "offloads nothing"),
+        ({"mode": ZERO1, "offload": frozenset({"weights"})}, "where they are sharded"),
+        ({"mode": ZERO3, "offload": frozenset({ACTIVATIONS})}, "needs gradient checkpointing"),
+        ({"mode": DDP, "sequence_parallel": 2}, "no row to several GPUs"),
+        ({"mode": ZERO3, "sequence_parallel": 3}, "do not divide 8 GPUs and 32 heads"),
+    ],
+)
+def test_what_cannot_be_is_named(how: dict[str, object], problem: str) -> None:
+    found = problems(Layout(gpus=8, seq_len=1, **how), SEVEN)  # type: ignore[arg-type]
+    assert len(found) == 1 and problem in found[0]
+
+
+def test_a_name_says_all() -> None:
+    layout = Layout(
+        mode=ZERO3,
+        gpus=8,
+        seq_len=1,
+        checkpointing=True,
+        sequence_parallel=8,
+        offload=frozenset({ACTIVATIONS, OPTIMIZER}),
+        tiled_mlp=True,
+    )
+    assert layout.name == "zero3+checkpointing+sequence-parallel:8+offload:optimizer+offload:activations+tiled-mlp"
+    assert not layout.runs_in("pretrain")
+    assert ALONE.runs_in("pretrain") and not replace(ALONE, mode=QLORA).runs_in("pretrain")
+    assert replace(ALONE, mode=QLORA).runs_in("finetune")

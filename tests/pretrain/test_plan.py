@@ -1,0 +1,167 @@
+"""`pretrain plan` as a user sees it: the JSON that is promised, tables, files, clear errors; no torch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from longreach.errors import UserError
+from pretrain.cli import main
+from pretrain.config import PlanSettings
+from pretrain.plan import planned_run, show_plan
+
+ROOT = Path(__file__).parents[2]
+PIECES = {"weights", "gradients", "optimizer", "activations", "logits", "total"}
+PAPER = {0: 3.783e22, 20: 3.405e22, 40: 3.026e22, 80: 2.270e22}  # Table 10
+
+
+def as_json(capsys: pytest.CaptureFixture[str], **given: Any) -> dict[str, Any]:
+    show_plan(PlanSettings(**given), as_json=True)
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)  # one object, nothing else
+    return found
+
+
+def test_the_promised_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    found = as_json(capsys, base="llama2-70b", seq_len=16_384, gpus=128, gpu="h100")
+    assert found["parameters"] == 68_976_648_192
+    assert found["tokens"] == 100_000 * 4_194_304
+    assert 0 < found["flops_attention"] < found["flops_total"]
+    assert {"ddp", "zero1", "zero2", "zero3", "fsdp", "lora", "qlora"} < found["memory_gb"].keys()
+    assert found["fits"].keys() == found["memory_gb"].keys()
+    for pieces in found["memory_gb"].values():
+        assert pieces.keys() >= PIECES
+        assert pieces["total"] == pytest.approx(sum(pieces[name] for name in (PIECES - {"total"}) | {"buffers"}))
+    assert found["recommended"] == "zero3+checkpointing" and found["fits"][found["recommended"]]
+    assert not found["runs_today"][found["recommended"]]
+    assert found["hours"] == pytest.approx(found["flops_total"] / (128 * 989e12 * found["mfu"]) / 3600)
+    assert found["hours_range"][0] < found["hours"] < found["hours_range"][1]
+    assert found["cost"] is None  # no price was given
+
+
+@pytest.mark.parametrize(("percent", "published"), PAPER.items())
+def test_the_papers_curricula(percent: int, published: float, capsys: pytest.CaptureFixture[str]) -> None:
+    how = {"stages": f"4096:{percent / 100},32768:{1 - percent / 100}"} if percent else {"seq_len": 32_768}
+    found = as_json(capsys, base="llama2-7b", **how)
+    assert found["flops_paper"] == pytest.approx(published, rel=0.01)
+    assert found["tokens"] == 419_430_400_000
+    assert found["seq_len"] == 32_768  # the longest decides what fits
+
+
+def test_what_nobody_says_is_the_papers() -> None:
+    run = planned_run(PlanSettings(base="llama2-70b"))
+    assert (run.stages, run.batch_tokens, run.steps) == ([(16_384, 419_430_400_000)], 4_194_304, 100_000)
+    assert planned_run(PlanSettings(base=str(ROOT / "recipes/tiny-llama.json"))).seq_len == 32_768
+
+
+def test_tokens_or_steps() -> None:
+    batch = 1_000_000
+    assert planned_run(PlanSettings(base="llama2-7b", tokens=5_000_000, batch_tokens=batch)).steps == 5
+    run = planned_run(PlanSettings(base="llama2-7b", steps=7, batch_tokens=batch))
+    assert (run.tokens, run.steps) == (7_000_000, 7)
+
+
+def test_the_small_model_is_trained_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    found = as_json(capsys, base=str(ROOT / "recipes/tiny-llama.json"), seq_len=512, gpus=1)
+    assert (found["recommended"], found["changes"], found["runs_today"]["ddp"]) == ("ddp", [], True)
+    assert found["command"].startswith("python -m pretrain continue")
+
+
+def test_a_price_makes_a_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    found = as_json(capsys, base="llama2-7b", price=2.5, mfu=0.4)
+    assert found["cost"] == pytest.approx(2.5 * 8 * found["hours"])
+
+
+def test_nothing_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    """A node of 1,237 GB beside its GPUs, and 12 bytes for each of 70 billion parameters and more."""
+    asked: dict[str, Any] = {"base": "llama2-70b", "seq_len": 131_072, "gpus": 1, "gpu": "p4de.24xlarge"}
+    found = as_json(capsys, **asked)
+    assert found["recommended"] is None and found["command"] is None
+    assert not any(found["fits"].values())
+    show_plan(PlanSettings(**asked), as_json=False)
+    said = capsys.readouterr().out
+    assert "nothing fits on so many GPUs" in said
+    assert f"--gpus {found['fewest_gpus']}" in said and found["fewest_gpus"] > 1
+
+
+def test_what_the_host_has_to_hold_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    show_plan(PlanSettings(base="llama2-70b", gpus=1, gpu="rtx4090"), as_json=False)
+    assert "each node needs 1,1" in capsys.readouterr().out
+
+
+def test_sharing_is_asked_for_by_naming_it(capsys: pytest.CaptureFixture[str]) -> None:
+    found = as_json(
+        capsys, base="llama2-7b", seq_len=131_072, sequence_parallel=8, gradient_checkpointing=True, mode="auto"
+    )
+    assert found["recommended"] == "zero3+checkpointing"
+    assert found["memory_gb"]["ddp"]["activations"] > 5 * found["memory_gb"]["zero3"]["activations"]
+
+
+def test_an_uneven_step_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
+    found = as_json(capsys, base="llama2-7b", seq_len=32_768, batch_tokens=327_680, steps=10)
+    assert "is 10 rows of 32,768" in found["notes"][0]
+    assert as_json(capsys, base="llama2-7b", seq_len=32_768)["notes"] == []
+
+
+def test_tables_and_advice(capsys: pytest.CaptureFixture[str]) -> None:
+    show_plan(PlanSettings(base="llama2-7b", seq_len=32_768), as_json=False)
+    said = capsys.readouterr().out
+    assert "6,738,415,616 parameters" in said
+    assert "3.783e+22 as the paper counts" in said and "24,576 by the paper's 6h" in said
+    assert "recommended: zero1+checkpointing" in said and "a plan only: pretrain trains with ddp, lora today" in said
+    assert "pretrain can train an adapter today: lora+checkpointing, --lora 16" in said
+
+
+def test_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = as_json(capsys, base="llama2-7b", seq_len=32_768, out=str(tmp_path))
+    assert json.loads((tmp_path / "plan.json").read_text()) == found
+    settings = json.loads((tmp_path / "deepspeed.json").read_text())
+    assert settings["zero_optimization"]["stage"] == 1
+    assert settings["gradient_accumulation_steps"] == 4_194_304 // 32_768 // 8
+    done = subprocess.run(["bash", tmp_path / "launch.sh"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "a plan only" in done.stderr
+
+
+def test_what_runs_today_is_launched(tmp_path: Path) -> None:
+    show_plan(PlanSettings(base="llama3.2-1b", seq_len=8_192, gpus=8, out=str(tmp_path)), as_json=True)
+    lines = (tmp_path / "launch.sh").read_text().splitlines()
+    assert lines[-1].startswith("torchrun --nproc-per-node 8 -m pretrain continue")
+    assert not any("exit" in line for line in lines)
+    assert not (tmp_path / "deepspeed.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "problems"),
+    [
+        ({}, ["no model: give --base"]),
+        ({"base": "llama2-7b", "tokens": 1, "steps": 1, "gpus": 0}, ["--tokens and --steps", "at least 1"]),
+        ({"base": "llama2-7b", "seq_len": 4_096, "stages": "4096:1"}, ["both set the length"]),
+        ({"base": "llama2-7b", "offload": ("everything",), "mfu": 0.0}, ["--offload everything", "never end"]),
+        ({"base": "llama2-7b", "gpu": "h10"}, ["did you mean 'h100'"]),
+        ({"base": "llama2-7b", "mode": "ddp", "sequence_parallel": 3}, ["no row to several", "do not divide"]),
+        ({"base": "llama9-7b"}, ["no model llama9-7b"]),
+    ],
+)
+def test_all_problems_at_once(given: dict[str, Any], problems: list[str]) -> None:
+    with pytest.raises(UserError) as raised:
+        show_plan(PlanSettings(**given), as_json=True)
+    for problem in problems:
+        assert problem in raised.value.problem
+
+
+def test_the_command_reads_sizes() -> None:
+    words = "plan --base llama2-7b --seq-len 32768 --tokens 5B --gpus 16 --gpu a100-80 --offload optimizer --json"
+    done = CliRunner().invoke(main, words.split())
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert (found["gpus"], found["steps"]) == (16, 5_000_000_000 // 4_194_304)
+
+
+def test_no_torch() -> None:
+    script = "import sys; from pretrain.plan import show_plan; from pretrain.config import PlanSettings\n"
+    script += "show_plan(PlanSettings(base='llama2-7b'), as_json=True)\n"
+    script += "assert not {'torch', 'transformers'} & sys.modules.keys()\n"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True)
