@@ -70,6 +70,12 @@ def test_the_small_model_is_trained_as_it_is(capsys: pytest.CaptureFixture[str])
     assert found["command"].startswith("python -m pretrain continue")
 
 
+def test_short_rows_go_together_as_in_continue(capsys: pytest.CaptureFixture[str]) -> None:
+    found = as_json(capsys, base="llama3.2-1b", seq_len=2_048)
+    assert "--micro-batch 4" in found["command"]
+    assert "--micro-batch 1" in as_json(capsys, base="llama3.2-1b", seq_len=8_192)["command"]
+
+
 def test_a_price_makes_a_cost(capsys: pytest.CaptureFixture[str]) -> None:
     found = as_json(capsys, base="llama2-7b", price=2.5, mfu=0.4)
     assert found["cost"] == pytest.approx(2.5 * 8 * found["hours"])

@@ -1,6 +1,7 @@
 """What a token keeps, held against the tensors that autograd saves in the models themselves: equal to the byte."""
 
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -107,6 +108,13 @@ def test_gradients_in_flight_by_hand() -> None:
     assert attention_in_flight(LLAMA2_7B, FLOAT32) == 4 * 4 * 4096 + 4 * 4096
     assert attention_in_flight(LLAMA2_7B, BFLOAT16) == 2 * 4 * 4096 + 4 * 4096 + 2 * 4096
     assert attention_in_flight(LLAMA2_7B, BFLOAT16, 4) == 2 * (2 * 4 * 4096) + 4 * 4096 + 2 * 4096
+
+
+def test_shared_keys_are_summed_up_by_head() -> None:
+    """32 heads on 8: gradients of 4096 and 1024 twice each, queries' sums in float32, keys' and values' for 32 heads."""
+    grouped = replace(LLAMA2_7B, kv_heads=8)
+    expected = 2 * 2 * (4096 + 1024) + 4 * 4096 + 2 * 2 * 4096 + 2 * 4096
+    assert attention_in_flight(grouped, BFLOAT16) == expected
 
 
 def test_every_gpu_of_a_row_has_a_key() -> None:

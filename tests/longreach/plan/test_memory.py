@@ -19,7 +19,17 @@ from longreach.plan.layout import (
     Layout,
     problems,
 )
-from longreach.plan.memory import ATTENTION, BUCKET, LOSS, MLP, loss_bytes, memory, moments, standing_buffers
+from longreach.plan.memory import (
+    ATTENTION,
+    BUCKET,
+    LOSS,
+    MLP,
+    loss_bytes,
+    memory,
+    moments,
+    recomputed_bytes,
+    standing_buffers,
+)
 
 BILLION = shape_of(
     {
@@ -103,6 +113,14 @@ def test_checkpoints_by_hand() -> None:
     at_loss = moments(SEVEN, ALONE)[0]
     assert at_loss.activations == 32_768 * (32 * 4 * 4_096 + 2 * 128 * 4 + 4_096 * 12)
     assert at_loss.buffers == 2 * 32 * SEVEN.block_matrices  # autocast keeps every rounded matrix until then
+
+
+def test_what_is_computed_again_by_hand() -> None:
+    """A block's 26h + 4a + 4k + 8f and its small sums, without its float32 input, which is the checkpoint."""
+    block = (26 + 8) * 4_096 + 8 * 11_008 + 4 * 32 + 2 * 4
+    assert recomputed_bytes(SEVEN, ALONE) == block - 4 * 4_096
+    assert recomputed_bytes(SEVEN, replace(ALONE, mode=ZERO3, gpus=8)) == block - 10 * 4_096
+    assert recomputed_bytes(SEVEN, replace(ALONE, checkpointing=False)) == 0
 
 
 def test_activations_on_the_host_leave_two_blocks_here() -> None:
