@@ -2,11 +2,11 @@
 
 from longreach.model.aliases import BATCH_TOKENS, LONG, STEPS, Choice, find_alias, settings_for
 from longreach.model.configjson import config_of
-from longreach.model.rope import Rope
+from longreach.model.rope import NONE, Rope
 from longreach.plan.plan import Run, make_plan
 from longreach.plan.report import Report
 from pretrain.config import PlanSettings
-from pretrain.curriculum import parse_stages, steps_of
+from pretrain.curriculum import parse_stages
 
 
 def show_plan(settings: PlanSettings, *, as_json: bool) -> None:
@@ -19,10 +19,8 @@ def planned_run(settings: PlanSettings) -> Run:
     alias = find_alias(settings.base)
     published = settings_for(alias.name) if alias else {}
     batch = settings.batch_tokens or published.get("batch_tokens", Choice(BATCH_TOKENS, "")).value
-    steps = settings.steps or max(1, settings.tokens // batch) if settings.tokens or settings.steps else STEPS
-    stages = [(settings.seq_len or published.get("seq_len", Choice(LONG, "")).value, steps * batch)]
+    tokens = settings.tokens or (settings.steps or STEPS) * batch
+    stages = [(settings.seq_len or published.get("seq_len", Choice(LONG, "")).value, tokens)]
     if settings.stages:
-        specs = parse_stages(settings.stages, Rope("none"))
-        counts = steps_of(specs, steps)
-        stages = [(spec.seq_len, count * batch) for spec, count in zip(specs, counts, strict=True)]
+        stages = [(spec.seq_len, round(spec.share * tokens)) for spec in parse_stages(settings.stages, Rope(NONE))]
     return Run("pretrain", settings.base, config_of(settings.base), stages, batch)

@@ -123,22 +123,25 @@ def kept_bytes(shape: Shape, layout: Layout) -> int:
 
 
 def recomputed_bytes(shape: Shape, layout: Layout) -> int:
-    """Of one token, what the block keeps that is computed again; its float32 input is the checkpoint itself."""
+    """Of one token, what the block keeps that is computed again, beside its checkpoint."""
     if not layout.checkpointing:
         return 0
     numbers = numbers_of(layout)
     if layout.tiled_mlp:
         return before_mlp_bytes(shape, layout) + norm_bytes(shape, numbers) // 2
-    own_input = shape.hidden * FP32 if numbers.stream == FP32 else 0
-    return block_bytes(shape, numbers, layout.lora) - own_input
+    return block_bytes(shape, numbers, layout.lora) - _own_input(shape, numbers)
 
 
 def before_mlp_bytes(shape: Shape, layout: Layout) -> int:
     """Of one token, what a block keeps up to its attention's end: half of the norms are behind it."""
     numbers = numbers_of(layout)
-    own_input = shape.hidden * FP32 if numbers.stream == FP32 else 0
-    adapters = lora_bytes(shape, numbers, layout.lora)
-    return norm_bytes(shape, numbers) // 2 + attention_bytes(shape, numbers) + adapters - own_input
+    kept = norm_bytes(shape, numbers) // 2 + attention_bytes(shape, numbers) + lora_bytes(shape, numbers, layout.lora)
+    return kept - _own_input(shape, numbers)
+
+
+def _own_input(shape: Shape, numbers: Numbers) -> int:
+    """What the first norm keeps of a token, where that is the checkpoint: in bfloat16 it makes a float32 copy."""
+    return shape.hidden * FP32 if numbers.stream == FP32 else 0
 
 
 def last_bytes(shape: Shape, numbers: Numbers) -> int:

@@ -181,6 +181,9 @@ def _notes(run: Run, layout: Layout) -> Iterator[str]:
     kind = str(run.config.get("model_type", ""))
     if kind not in EXACT:
         yield f"{kind or 'this model'} is counted as a Llama: {', '.join(sorted(EXACT))} are exact"
+    window = int(run.config.get("max_position_embeddings") or run.seq_len)
+    if run.program == "finetune" and run.seq_len > window:
+        yield f"{run.name} was made for {window:,} tokens: make it longer first by `pretrain continue`"
     rows, rest = divmod(run.batch_tokens, run.seq_len)
     sharers = layout.gpus // layout.sequence_parallel
     if rest or rows % sharers:

@@ -12,7 +12,7 @@ from longreach.jsonl import write_json
 from longreach.model.flops import attention_threshold
 from longreach.plan.gpus import USABLE
 from longreach.plan.launch import command, recipe, script, shard_settings
-from longreach.plan.layout import RUN_BY
+from longreach.plan.layout import RUN_BY, Layout
 from longreach.plan.plan import Laid, Plan
 from longreach.tables import print_json, print_table, share
 
@@ -134,8 +134,8 @@ class Report:
 
     def _advice(self) -> Iterator[str]:
         """What the tables come to."""
-        plan = self.plan
-        if plan.recommended is None:
+        plan, layout = self.plan, self.plan.chosen
+        if layout is None:
             yield "\nnothing fits on so many GPUs"
             if plan.fewest_gpus:
                 yield f"with {plan.fewest_gpus:,} of them something does: --gpus {plan.fewest_gpus}"
@@ -143,7 +143,7 @@ class Report:
             yield f"\nrecommended: {plan.recommended}"
             yield from (f"  {change.name}: {change.trouble}" for change in plan.changes)
             yield from self._beside()
-            yield from self._launch()
+            yield from self._launch(layout)
         if plan.adapter:
             yield f"{plan.run.program} can train an adapter today: {plan.adapter.name}, --lora {plan.adapter.lora}"
 
@@ -155,9 +155,8 @@ class Report:
             node = f"{plan.node.name} has {plan.node.host_gb:,.0f}" if plan.node.host_gb else "nobody said what it has"
             yield f"  each node needs {each * min(plan.gpus, plan.node.gpus):,.0f} GB beside its GPUs ({node})"
 
-    def _launch(self) -> Iterator[str]:
-        layout, program = self.plan.chosen, self.plan.run.program
-        assert layout is not None
+    def _launch(self, layout: Layout) -> Iterator[str]:
+        program = self.plan.run.program
         if not layout.runs_in(program):
             yield f"  a plan only: {program} trains with {', '.join(sorted(RUN_BY[program]))} today"
         yield f"start: {self._command()}"

@@ -59,12 +59,21 @@ def changes(layout: Layout, node: Node) -> Iterator[Change]:
     if layout.mode in ADAPTERS:
         yield Change("a base of 4 bits", "slower, and the adapter learns around its rounding", {"mode": QLORA})
         return
-    if layout.mode != FSDP:
-        yield from (Change(mode, trouble, {"mode": mode}) for mode, trouble in SHARING.items())
+    for mode in _further(layout.mode):
+        yield Change(mode, SHARING[mode], {"mode": mode})
     for degree in _powers(min(layout.gpus, node.gpus)):
-        yield Change(f"{degree} GPUs to a row", "they share it by heads", {"sequence_parallel": degree})
+        if degree > layout.sequence_parallel:
+            yield Change(f"{degree} GPUs to a row", "they share it by heads", {"sequence_parallel": degree})
     for what, trouble in OFFLOADING.items():
         yield Change(f"{what} on the host", trouble, offload=frozenset({what}))
+
+
+def _further(mode: str) -> list[str]:
+    """The modes that share more than this one."""
+    if mode == FSDP:
+        return []
+    order = [DDP, *SHARING]
+    return order[order.index(mode) + 1 :]
 
 
 def _powers(most: int) -> Iterator[int]:

@@ -40,6 +40,11 @@ def test_adapters_take_fewer_operations(capsys: pytest.CaptureFixture[str]) -> N
     assert adapter["flops_dense"] == pytest.approx(whole["flops_dense"] * 2 / 3)
 
 
+def test_rows_beyond_the_window_are_noted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "made for 4,096 tokens" in as_json(capsys, base="llama2-7b", steps=1)["notes"][0]
+    assert as_json(capsys, base="llama3.1-8b", steps=1)["notes"] == []
+
+
 def test_all_problems_at_once() -> None:
     with pytest.raises(UserError) as raised:
         PlanSettings(qlora=True)

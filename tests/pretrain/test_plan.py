@@ -59,7 +59,8 @@ def test_what_nobody_says_is_the_papers() -> None:
 
 def test_tokens_or_steps() -> None:
     batch = 1_000_000
-    assert planned_run(PlanSettings(base="llama2-7b", tokens=5_000_000, batch_tokens=batch)).steps == 5
+    run = planned_run(PlanSettings(base="llama2-7b", tokens=5_500_000, batch_tokens=batch))
+    assert (run.tokens, run.steps) == (5_500_000, 5)
     run = planned_run(PlanSettings(base="llama2-7b", steps=7, batch_tokens=batch))
     assert (run.tokens, run.steps) == (7_000_000, 7)
 

@@ -46,6 +46,16 @@ def test_less_trouble_goes_first() -> None:
     assert names("llama2-7b", layout(524_288)) == ["gradient checkpointing", "zero1", "8 GPUs to a row"]
 
 
+def test_what_was_asked_for_is_not_taken_back() -> None:
+    asked = layout(524_288, 8, mode=ZERO3, sequence_parallel=4)
+    offered = list(changes(asked, H100))
+    assert not any("mode" in change.values for change in offered)
+    assert [change.values["sequence_parallel"] for change in offered if "sequence_parallel" in change.values] == [8]
+    found = least_change(SHAPES["llama2-7b"], asked, H100)
+    assert found and (found[0].mode, found[0].sequence_parallel) == (ZERO3, 8)
+    assert not any("mode" in change.values for change in changes(layout(mode=FSDP), H100))
+
+
 def test_what_an_adapter_can_do() -> None:
     assert names("llama2-7b", layout(4_096, mode=LORA, lora=16)) == []
     assert names("llama2-13b", layout(16_384, mode=LORA, lora=16)) == ["gradient checkpointing"]
