@@ -33,6 +33,8 @@ bench: $(VENV)/.vllm
 	$(BIN)/python -m benchmarks.tokenize_and_pack --mb 100
 	$(BIN)/python benchmarks/attention_and_loss.py
 	$(BIN)/python -m benchmarks.sft
+	$(BIN)/python -m benchmarks.plan_published
+	$(BIN)/python -m benchmarks.plan_memory
 	$(BIN)/python -m benchmarks.loss_of_long_documents
 	$(BIN)/python -m benchmarks.retrieval --samples 2
 

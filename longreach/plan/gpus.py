@@ -1,7 +1,7 @@
 """GPUs and nodes as data: memory, dense bf16 peak, how many stand together. Prices change: the user gives them.
 
-Memory is what the driver reports, in GB (10^9 bytes): of an H100 as docs/gpu.md has it, of the others as their owners
-report it. Peaks are the makers', without sparsity.
+Memory is what the driver reports, in GB (10^9 bytes): of an H100 as docs/gpu.md has it, of the others as nvidia-smi of
+their owners shows it. Peaks are the makers', without sparsity; nodes are as their providers list them.
 """
 
 from dataclasses import dataclass

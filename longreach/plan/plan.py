@@ -99,9 +99,9 @@ def make_plan(run: Run, options: PlanOptions) -> Plan:
     """Everything; UserError for what cannot be."""
     shape, node = shape_of(run.config), find_node(options.gpu)
     asked = asked_layout(run, options)
-    found_problems = problems(asked, shape)
-    if found_problems:
-        raise UserError("\n".join(found_problems), f"{run.program} plan --help")
+    wrong = [*problems(asked, shape), *_broken_nodes(options.gpus, node)]
+    if wrong:
+        raise UserError("\n".join(wrong), f"{run.program} plan --help")
     laid = {key: lay(shape, layout, node) for key, layout in usual_layouts(asked)}
     found = least_change(shape, asked, node)
     name = _key(laid, found[0]) if found else None
@@ -174,6 +174,12 @@ def as_mode(layout: Layout, mode: str) -> Layout:
 def lay(shape: Shape, layout: Layout, node: Node) -> Laid:
     """What a layout comes to."""
     return Laid(layout, memory(shape, layout), fits(shape, layout, node), longest_rows(shape, layout, node))
+
+
+def _broken_nodes(gpus: int, node: Node) -> list[str]:
+    if gpus <= node.gpus or gpus % node.gpus == 0:
+        return []
+    return [f"--gpus {gpus} is no whole number of nodes of {node.gpus}"]
 
 
 def _notes(run: Run, layout: Layout) -> Iterator[str]:

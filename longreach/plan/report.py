@@ -156,10 +156,11 @@ class Report:
             yield f"  each node needs {each * min(plan.gpus, plan.node.gpus):,.0f} GB beside its GPUs ({node})"
 
     def _launch(self, layout: Layout) -> Iterator[str]:
-        program = self.plan.run.program
+        program, word = self.plan.run.program, "start"
         if not layout.runs_in(program):
             yield f"  a plan only: {program} trains with {', '.join(sorted(RUN_BY[program]))} today"
-        yield f"start: {self._command()}"
+            word = "once it does"
+        yield f"{word}: {self._command()}"
         settings = shard_settings(self.plan, layout)
         if settings:
             yield f"{settings[0]}: {orjson.dumps(settings[1]).decode()}"

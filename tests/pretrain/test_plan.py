@@ -149,6 +149,7 @@ def test_what_runs_today_is_launched(tmp_path: Path) -> None:
         ({"base": "llama2-7b", "offload": ("everything",), "mfu": 0.0}, ["--offload everything", "never end"]),
         ({"base": "llama2-7b", "gpu": "h10"}, ["did you mean 'h100'"]),
         ({"base": "llama2-7b", "mode": "ddp", "sequence_parallel": 3}, ["no row to several", "do not divide"]),
+        ({"base": "llama2-7b", "gpus": 12, "sequence_parallel": 5}, ["nodes of 8", "do not divide 12 GPUs"]),
         ({"base": "llama9-7b"}, ["no model llama9-7b"]),
     ],
 )
