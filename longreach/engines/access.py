@@ -11,7 +11,7 @@ from longreach.errors import UserError
 def http_engine(
     model: str, urls: Sequence[str], key_env: str, *, concurrency: int, timeout: float, structured: bool = False
 ) -> Engine:
-    """The engine that asks those servers; `concurrency` 0 takes 64 requests at once."""
+    """The engine that asks those servers, each of them `concurrency` requests at once; 0 takes 64."""
     from longreach.engines.http import HttpEngine
 
     return HttpEngine(

@@ -90,7 +90,7 @@ class Engine(Protocol):
     """An async context manager that completes requests.
 
     `complete` raises RequestFailed for what concerns one request, UserError for what dooms them all (wrong key, unknown
-    model, no server): the run then stops, keeping what it has.
+    model, no server at the start): the run then stops, keeping what it has.
     """
 
     name: str

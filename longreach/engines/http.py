@@ -30,7 +30,10 @@ MOST_STOPS = 4  # strings that the protocol allows; answers are cut at all of th
 
 
 class HttpEngine:
-    """One or more servers. Each is given up to `concurrency` requests at once, fewer while it is overloaded."""
+    """One or more servers. Each is given up to `concurrency` requests at once, fewer while it is overloaded.
+
+    A request that finds no server after all of them were given up fails: RequestFailed("no server").
+    """
 
     name = "http"
 
@@ -47,12 +50,12 @@ class HttpEngine:
         backoff: Backoff = STEADY,
     ) -> None:
         self.model = model
-        self.concurrency = concurrency
         self.structured = structured
         self._attempts = attempts
         self._backoff = backoff
         self._wire = Wire(timeout)
         self._fleet = Fleet(servers_at(base_urls, api_key, concurrency), partial(is_alive, self._wire), backoff)
+        self.concurrency = concurrency * len(self._fleet.servers)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -71,13 +74,16 @@ class HttpEngine:
         """The completion, after as many attempts as it takes or are allowed."""
         body = orjson.dumps(self._asked(request))
         failures = 0
+        failed_at: set[Server] = set()  # a server that is ill, but lives, keeps no request from the others
         while True:
-            server, taken_in = await self._fleet.seat(request.affinity)
+            server, taken_in = await self._fleet.seat(request.affinity, failed_at)
             try:
                 completion = await self._ask(server, server.completions if request.text else server.chat, body)
             except Fault as fault:
                 fault.detail = server.redacted(fault.detail)
                 self._fleet.faulted(server, taken_in, fault)
+                if not fault.overloaded:
+                    failed_at.add(server)
                 failures += 1
                 if failures >= self._attempts:
                     raise RequestFailed(fault.reason, fault.detail) from fault

@@ -4,8 +4,9 @@ import asyncio
 import base64
 import warnings
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ from longreach.engines.backoff import Backoff
 from longreach.engines.base import Completion, Message, Request, RequestFailed, Sampling
 from longreach.engines.fleet import GONE, TRIP
 from longreach.engines.http import HttpEngine
+from longreach.engines.journalled import Journalled
 from longreach.errors import UserError
+from longreach.journal import Journal
 
 QUICK = Backoff(first=0.001, longest=0.01)
 KEY = "sk-very-secret-0123456789"
@@ -484,7 +487,75 @@ def test_a_restart_of_the_only_server_loses_nothing_and_costs_no_attempts() -> N
     run(story())
 
 
-def test_when_every_server_is_gone_the_run_ends_soon_and_says_so() -> None:
+def test_a_server_that_is_out_moves_no_documents_but_its_own() -> None:
+    async def story() -> None:
+        servers = [FaultServer() for _ in range(3)]
+        documents = [f"doc {n}" for n in range(30)]
+        async with servers[0], servers[1], servers[2], engine(*servers, concurrency=1, attempts=9) as http:
+
+            async def homes() -> list[set[str]]:
+                for server in servers:
+                    server.answered.clear()
+                await asyncio.gather(*(http.complete(request(name, name)) for name in documents))
+                return [set(server.answered) for server in servers]
+
+            before = await homes()
+            await servers[0].stop()
+            after = await homes()
+            assert after[0] == set()
+            assert all(home < now for home, now in zip(before[1:], after[1:], strict=True))  # both take some over
+
+    run(story())
+
+
+def test_a_server_that_lives_but_is_ill_keeps_no_request_from_the_others() -> None:
+    async def story() -> None:
+        async with (
+            FaultServer(always(status(500))) as ill,
+            FaultServer() as well,
+            engine(ill, well, attempts=2) as http,
+        ):
+            texts = [f"question {number}" for number in range(30)]
+            answers = await asyncio.gather(*(http.complete(request(text, text)) for text in texts))
+            assert [answer.text for answer in answers] == texts
+            assert 0 < len(ill.seen) < 30
+            assert well.answered == Counter(texts)
+
+    run(story())
+
+
+def test_an_overloaded_server_keeps_its_documents() -> None:
+    async def story() -> None:
+        async with FaultServer(first(status(429))) as busy, FaultServer() as idle, engine(busy, idle) as http:
+            for number in range(20):
+                await http.complete(request(f"{number}", f"doc {number}"))
+            assert len(busy.seen) == 2 * (20 - len(idle.seen)) > 0
+
+    run(story())
+
+
+def test_an_outage_is_said_once_and_so_is_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    async def story() -> str:
+        async with FaultServer() as one, FaultServer() as two, engine(one, two, attempts=10**6) as http:
+
+            async def ask_until(done: Callable[[], bool]) -> None:
+                while not done():
+                    await asyncio.gather(*(http.complete(request(f"{n}", f"doc {n}")) for n in range(20)))
+
+            one.plan = always(faultserver.HANG_UP)  # it lives, so it is tried again and again
+            await ask_until(lambda: len(one.seen) > 3 * TRIP)
+            one.plan = faultserver.answering
+            await ask_until(lambda: bool(one.answered))
+            return one.url
+
+    one = run(story())
+    out, back = capsys.readouterr().err.splitlines()
+    assert out.startswith(f"{one} does not answer (connection reset")
+    assert out.endswith("its requests go to the other servers until it is back")
+    assert back == f"{one} answers again"
+
+
+def test_when_every_server_is_gone_the_rest_fails_soon_and_it_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     async def story() -> list[Any]:
         async with FaultServer() as one, FaultServer() as two, engine(one, two, attempts=10**6) as http:
             await one.stop()
@@ -493,14 +564,20 @@ def test_when_every_server_is_gone_the_run_ends_soon_and_says_so() -> None:
             answers = await asyncio.gather(*asked, return_exceptions=True)
             assert one.url in str(answers[0])
             assert two.url in str(answers[0])
+            await asyncio.sleep(10 * QUICK.longest)  # nobody goes on asking
             return answers
 
-    assert {type(answer) for answer in run(story())} == {UserError}
+    answers = run(story())
+    assert {type(answer) for answer in answers} == {RequestFailed}
+    assert {answer.reason for answer in answers} == {"no server"}
+    said = capsys.readouterr().err
+    assert said.count("does not answer") == 2
+    assert said.count("no server answers any more") == 1
 
 
 def test_a_server_that_lives_but_hangs_up_on_every_request_is_given_up_in_the_end() -> None:
     server = FaultServer(always(faultserver.HANG_UP))
-    assert "no server answers any more" in user_error(server, attempts=10**6)
+    assert failure(server, attempts=10**6).reason == "no server"
     assert len(server.seen) == TRIP * GONE
 
 
@@ -572,6 +649,20 @@ def test_a_server_is_given_no_more_at_once_than_was_said() -> None:
             return server.peak
 
     assert run(story()) == 5
+
+
+def test_each_of_several_servers_is_given_as_many_at_once(tmp_path: Path) -> None:
+    """Through the journal, too, which lets no more through than the engine wants."""
+
+    async def story() -> list[int]:
+        servers = [FaultServer(latency=0.02) for _ in range(3)]
+        async with servers[0], servers[1], servers[2], engine(*servers, concurrency=4) as http:
+            with Journal(tmp_path / "journal.sqlite") as journal:
+                journalled = Journalled(http, journal)
+                await asyncio.gather(*(journalled.complete(request(f"{n}", f"doc {n}")) for n in range(60)))
+        return [server.peak for server in servers]
+
+    assert run(story()) == [4, 4, 4]
 
 
 def test_a_server_that_is_overloaded_is_given_half() -> None:
