@@ -14,9 +14,13 @@ from typing import Self
 
 import orjson
 
-from longreach.engines.base import Completion
+from longreach.engines.base import Completion, RequestRefused
 
 COMMIT_SECONDS = 0.004  # long enough to gather a commit's worth at full speed, short beside any model's answer
+TABLES = """
+    CREATE TABLE IF NOT EXISTS completions (request BLOB PRIMARY KEY, completion BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS refusals (request BLOB PRIMARY KEY, reason TEXT, detail TEXT) WITHOUT ROWID;
+"""
 _FIELDS = ("text", "finish_reason", "prompt_tokens", "completion_tokens", "cached_tokens")
 
 
@@ -27,9 +31,7 @@ class Journal:
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
-        self._connection.execute(
-            "CREATE TABLE IF NOT EXISTS completions (request BLOB PRIMARY KEY, completion BLOB NOT NULL) WITHOUT ROWID"
-        )
+        self._connection.executescript(TABLES)
         self._waiting: list[tuple[bytes, bytes]] = []
         self._commit: asyncio.Future[None] | None = None
 
@@ -46,6 +48,25 @@ class Journal:
             self._commit = loop.create_future()
             loop.call_later(COMMIT_SECONDS, self._commit_waiting)
         await asyncio.shield(self._commit)
+
+    def refuse(self, request: bytes, refusal: RequestRefused) -> None:
+        """Note that the engine refused that request. A run that goes on asks it again: its window may have grown."""
+        row = (request, refusal.reason, refusal.detail)
+        self._connection.execute("INSERT OR REPLACE INTO refusals VALUES (?, ?, ?)", row)
+
+    def refusal(self, request: bytes) -> RequestRefused | None:
+        """How that request was refused, if it was."""
+        found = self._connection.execute("SELECT reason, detail FROM refusals WHERE request = ?", (request,)).fetchone()
+        return RequestRefused(*found) if found else None
+
+    def adopt(self, other: Path) -> None:
+        """Take over what the journal at `other` holds and this one does not, all of it or nothing."""
+        self._connection.execute("ATTACH DATABASE ? AS other", (str(other),))
+        self._connection.execute("BEGIN")
+        for table in ("completions", "refusals"):
+            self._connection.execute(f"INSERT OR IGNORE INTO {table} SELECT * FROM other.{table}")
+        self._connection.execute("COMMIT")
+        self._connection.execute("DETACH DATABASE other")
 
     def _commit_waiting(self) -> None:
         """Commit what waits and wake its callers, or hand them the error."""

@@ -49,9 +49,7 @@ class RunFolder:
         if before is None or before == shaping:
             return
         changed = [
-            f"  {name}: was {before.get(name)!r}, now {shaping.get(name)!r}"
-            for name in sorted(before.keys() | shaping.keys())
-            if before.get(name) != shaping.get(name)
+            f"  {name}: was {before.get(name)!r}, now {shaping.get(name)!r}" for name in differing(before, shaping)
         ]
         raise UserError(
             f"{self.path} was made with other settings:\n" + "\n".join(changed),
@@ -61,6 +59,11 @@ class RunFolder:
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace run.json."""
         write_json(self.path / "run.json", manifest)
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The names whose values are not the same in both."""
+    return [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

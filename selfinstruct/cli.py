@@ -36,6 +36,8 @@ def generate(config: Path | None, dry_run: bool, as_json: bool, **given: Any) ->
       selfinstruct generate --docs corpus/ --out runs/first
       selfinstruct generate --docs 'books/**/*.epub' --model Qwen/Qwen3-32B --engine vllm
       selfinstruct generate --docs corpus.jsonl.gz --base-url http://localhost:8000/v1 --dry-run
+      selfinstruct generate --docs books/ --base-url http://gpu1:8000/v1 http://gpu2:8000/v1
+      selfinstruct generate --docs books/ --shard $SLURM_ARRAY_TASK_ID/16 --out shards/$SLURM_ARRAY_TASK_ID
     """
     from selfinstruct.estimate import estimate
     from selfinstruct.generate import generate_records
@@ -72,6 +74,25 @@ def check(run: Path, config: Path | None, as_json: bool, **given: Any) -> None:
     print_report(report, run, as_json=as_json)
     if report.failed:
         raise SystemExit(RETRYABLE)
+
+
+@main.command(cls=Command, short_help="Join the shards of a run.")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("shards", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="SHARD...")
+@click.option("--json", "as_json", is_flag=True, help="Print the final table as JSON.")
+def merge(out: Path, shards: tuple[Path, ...], as_json: bool) -> None:
+    """Join every SHARD of a run in the folder OUT, to the same bytes that the run without --shard would have written.
+
+    Reads the documents again and asks no model anything. Killed, the same command starts again.
+
+    \b
+    Examples:
+      selfinstruct merge runs/books shards/*
+    """
+    from selfinstruct.merge import merge_shards
+    from selfinstruct.report import print_report
+
+    print_report(merge_shards(out, shards), out, as_json=as_json)
 
 
 @main.command(cls=Command, short_help="Look at a run in the terminal.")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from longreach.config import did_you_mean, setting, size, words
 from longreach.errors import UserError
+from selfinstruct.shard import Shard
 from selfinstruct.tasks import TASKS
 
 CHECKS = ("form", "evidence", "duplicates", "leak", "roundtrip", "critique")
@@ -25,6 +26,10 @@ def _score(text: str) -> float:
     if not 1 <= float(text) <= 10:
         raise ValueError(f"{text} is not from 1 to 10")
     return float(text)
+
+
+def _shard(text: str) -> str:
+    return str(Shard.of(text))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +94,7 @@ class GenerateSettings:
     )
     structured: bool = setting(False, "Have replies forced into JSON where the engine can.", group=_ENGINE)
     concurrency: int = setting(
-        0, "Requests under way at once; 0: the engine's own.", group=_ENGINE, metavar="N", shapes_output=False
+        0, "Requests at once, at each server; 0: the engine's own.", group=_ENGINE, metavar="N", shapes_output=False
     )
     timeout: float = setting(
         600.0, "Seconds that one request may take.", group=_ENGINE, metavar="S", shapes_output=False
@@ -126,6 +131,14 @@ class GenerateSettings:
         "jsonl", "Also write records.parquet.", group=_RUN, choices=("jsonl", "parquet"), shapes_output=False
     )
     limit: int = setting(0, "Only the first N documents: a preview.", group=_RUN, metavar="N", shapes_output=False)
+    shard: str = setting(
+        "",
+        "Only part I, from 0, of the documents divided into N by a hash; merge joins them.",
+        group=_RUN,
+        metavar="I/N",
+        parse=_shard,
+        shapes_output=False,
+    )
 
     def __post_init__(self) -> None:
         problems = [*self._task_problems(), *self._size_problems(), *self._engine_problems()]
@@ -177,6 +190,11 @@ class GenerateSettings:
     def folder(self) -> Path:
         """The run folder."""
         return Path(self.out)
+
+    @property
+    def part(self) -> Shard:
+        """The documents that this run asks about."""
+        return Shard.of(self.shard) if self.shard else Shard()
 
     @property
     def answer_language(self) -> str:

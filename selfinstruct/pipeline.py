@@ -99,6 +99,7 @@ class Run:
             "judge": self.judge.model if self.judge else "",
             "tokenizer_sha256": self.tokenizer.sha256,
             "prompts_sha256": dict(self.prompts.sha256),
+            **({"shard": self.settings.shard} if self.settings.shard else {}),
         }
 
     @property
@@ -265,7 +266,7 @@ class Sorter:
 
 def require_some(run: Run) -> None:
     """A run that read nothing is the user's to mend, and must not replace what an earlier one wrote."""
-    if not run.plan.read:
+    if not run.plan.seen:
         reasons = ", ".join(f"{number} {reason}" for reason, number in run.plan.skipped.most_common())
         raise UserError(
             f"no document could be read: {reasons or 'nothing found'}",

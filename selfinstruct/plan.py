@@ -52,7 +52,8 @@ class Plan:
 
     settings: GenerateSettings
     tokenizer: Tokenizer
-    found: int = 0  # inputs seen: documents, and what gave none
+    seen: int = 0  # documents, those of other shards included
+    found: int = 0  # inputs of this shard: documents, and what gave none
     read: int = 0
     planned: int = 0  # requests for a pair or a summary
     skipped: Counter[str] = field(default_factory=Counter)
@@ -68,18 +69,25 @@ class Plan:
         return self._inputs.hexdigest()
 
     def units(self, items: Iterable[Document | Skipped]) -> Generator[Unit | Skipped, None, None]:
-        """Units of each document; what was skipped passes through."""
+        """Units of each document of this shard; what was skipped passes through."""
+        part = self.settings.part
         for item in items:
-            self.found += 1
-            if isinstance(item, Skipped):
-                self.skipped[item.reason] += 1
-                yield item
-                continue
-            for unit in self._units_of(item):
-                self.planned += len(unit.tasks)
-                yield unit
-            if self.read == self.settings.limit:
-                return
+            if part.owns(item):
+                yield from self._of(item)
+            if isinstance(item, Document):
+                self.seen += 1
+                if self.seen == self.settings.limit:
+                    return
+
+    def _of(self, item: Document | Skipped) -> Iterator[Unit | Skipped]:
+        self.found += 1
+        if isinstance(item, Skipped):
+            self.skipped[item.reason] += 1
+            yield item
+            return
+        for unit in self._units_of(item):
+            self.planned += len(unit.tasks)
+            yield unit
 
     def _units_of(self, document: Document) -> Iterator[Unit]:
         settings = self.settings

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from longreach.engines.base import Completion, Engine, Request
+from longreach.engines.base import Completion, Engine, Request, RequestRefused
 from longreach.journal import Journal
 
 
@@ -54,6 +54,9 @@ class Journalled:
             await self._journal.put(key, completion)
             self.usage.add(completion)
             return completion
+        except RequestRefused as refusal:
+            self._journal.refuse(key, refusal)
+            raise
         finally:
             del self._under_way[key]
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longreach import journal as module
-from longreach.engines.base import Completion
+from longreach.engines.base import Completion, RequestRefused
 from longreach.journal import Journal
 
 
@@ -112,6 +112,52 @@ def test_a_second_answer_to_a_request_takes_the_place_of_the_first(path: Path) -
         asyncio.run(put())
         assert journal.get(key(1)) == Completion("new")
         assert len(journal) == 1
+
+
+def test_a_refusal_comes_back_and_is_no_completion(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.refuse(key("long"), RequestRefused("http 400", "no"))
+        journal.refuse(key("long"), RequestRefused("prompt too long", "5000 tokens"))
+    with Journal(path) as journal:
+        refusal = journal.refusal(key("long"))
+        assert refusal
+        assert (refusal.reason, refusal.detail) == ("prompt too long", "5000 tokens")
+        assert journal.refusal(key("short")) is None
+        assert journal.get(key("long")) is None
+
+
+def filled(path: Path, **answers: str) -> Path:
+    async def story() -> None:
+        with Journal(path) as journal:
+            for name, answer in answers.items():
+                await journal.put(key(name), Completion(answer))
+                journal.refuse(key(f"not {name}"), RequestRefused(answer))
+
+    asyncio.run(story())
+    return path
+
+
+def test_what_another_journal_holds_is_taken_over_and_nothing_replaced(path: Path, tmp_path: Path) -> None:
+    other = filled(tmp_path / "other.sqlite", shared="other", theirs="theirs")
+    with Journal(filled(path, shared="own", ours="ours")) as journal:
+        journal.adopt(other)
+        journal.adopt(other)
+        assert len(journal) == 3
+        for name, answer in {"shared": "own", "ours": "ours", "theirs": "theirs"}.items():
+            assert journal.get(key(name)) == Completion(answer)
+            refusal = journal.refusal(key(f"not {name}"))
+            assert refusal
+            assert refusal.reason == answer
+    assert stored(other) == 2
+
+
+def test_a_journal_is_taken_over_as_a_whole_or_not_at_all(path: Path, tmp_path: Path) -> None:
+    other = filled(tmp_path / "other.sqlite", theirs="theirs")
+    with sqlite3.connect(other) as broken:
+        broken.execute("DROP TABLE refusals")
+    with Journal(filled(path, ours="ours")) as journal, pytest.raises(sqlite3.OperationalError, match="refusals"):
+        journal.adopt(other)
+    assert stored(path) == 1
 
 
 def test_an_error_reaches_every_waiter_and_the_journal_goes_on(path: Path) -> None:

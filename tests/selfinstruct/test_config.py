@@ -98,7 +98,7 @@ def test_a_score_is_from_1_to_10(word: str) -> None:
 def test_a_settings_file_takes_every_setting(tmp_path: Path) -> None:
     settings = GenerateSettings(
         docs=("a", "b"), tasks=("summary",), chunks_per_doc=0, min_score=9.0, structured=True,
-        near_duplicates=0.5, model='a "quoted" name',
+        near_duplicates=0.5, model='a "quoted" name', shard="1/2",
     )  # fmt: skip
     lines = []
     for name, value in written(settings).items():

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from longreach.engines.base import Completion, Message, Request, RequestFailed, Sampling
+from longreach.engines.base import Completion, Message, Request, RequestFailed, RequestRefused, Sampling
 from longreach.engines.journalled import Journalled, Usage
 from longreach.errors import UserError
 from longreach.journal import Journal
@@ -46,6 +46,22 @@ def test_what_was_answered_is_not_asked_again(journal: Journal, scripted: Any) -
 
     run(work)
     assert len(engine.asked) == 1
+
+
+def test_a_refusal_is_noted_and_asked_again(journal: Journal, scripted: Any) -> None:
+    """A server may have been given a longer window since."""
+    engine = scripted([RequestRefused("prompt too long", "5000 tokens"), Completion("because")])
+
+    async def work() -> None:
+        journalled = Journalled(engine, journal)
+        with pytest.raises(RequestRefused):
+            await journalled.complete(request())
+        refusal = journal.refusal(request().key("script"))
+        assert refusal
+        assert str(refusal) == "prompt too long: 5000 tokens"
+        assert await journalled.complete(request()) == Completion("because")
+
+    run(work)
 
 
 def test_the_same_request_under_way_is_asked_once(journal: Journal, scripted: Any) -> None:

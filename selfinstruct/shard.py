@@ -1,0 +1,45 @@
+"""A shard: the part of a run's documents that one of several jobs asks about.
+
+Each job reads all documents, so that all agree which of them repeat another; it asks only about its own. Which are its
+own is decided by a hash of their ids, the same on every machine.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from longreach.text.document import Document, Skipped
+
+_FORM = re.compile(r"([0-9]+)/([1-9][0-9]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Number `index`, from 0, of `count` shards; by default the only one."""
+
+    index: int = 0
+    count: int = 1
+
+    @classmethod
+    def of(cls, text: str) -> "Shard":
+        """The shard that "I/N" names; ValueError where it names none."""
+        numbers = _FORM.fullmatch(text)
+        if not numbers:
+            raise ValueError(f"{text!r} is not I/N, like 0/4")
+        index, count = map(int, numbers.groups())
+        if index >= count:
+            raise ValueError(f"there is no {text}: shards count from 0, the last of {count} is {count - 1}/{count}")
+        return cls(index, count)
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    def owns(self, item: Document | Skipped) -> bool:
+        """Whether a document, or an input that gave none, is this shard's: each is exactly one's."""
+        return self.count == 1 or _number(item) % self.count == self.index
+
+
+def _number(item: Document | Skipped) -> int:
+    """64 bits from what tells an input from all others."""
+    name = item.id if isinstance(item, Document) else repr((item.path, item.line, item.byte))
+    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
