@@ -61,12 +61,25 @@ SETTINGS = {
     "evaluate side-by-side": evaluation.SideBySideSettings,
     "evaluate red-team": evaluation.RedTeamSettings,
 }
-WITHOUT_SETTINGS = {"selfinstruct inspect", "selfinstruct export"}
+WITHOUT_SETTINGS = {"selfinstruct inspect", "selfinstruct export", "selfinstruct merge"}
 
 NODE = {"NNODES": "32", "NODE_RANK": "0", "MASTER_ADDR": "host"}  # for recipes on many nodes
 RECORDER = """#!/bin/sh
 printf '%s\\0' "${0##*/}" "$@" >> "$CALLS"
 printf '\\n\\0' >> "$CALLS"
+"""
+SBATCH = """#!/bin/sh
+# Runs a job at once, the first task of an array.
+for word; do
+    case $word in
+    --array=0-*) export SLURM_ARRAY_TASK_ID=0 ;;
+    --export=ALL,*) export "${word#--export=ALL,}" ;;
+    --*) ;;
+    *) break ;;
+    esac
+    shift
+done
+"$@" >&2 && echo 1234
 """
 
 
@@ -87,8 +100,8 @@ def run(
     record, programs = folder / "calls", folder / "bin"
     record.write_text("")
     programs.mkdir(exist_ok=True)
-    for name in (*PROGRAMS, *LAUNCHERS):
-        (programs / name).write_text(RECORDER)
+    for name in (*PROGRAMS, *LAUNCHERS, "sbatch"):
+        (programs / name).write_text(SBATCH if name == "sbatch" else RECORDER)
         (programs / name).chmod(0o755)
     done = subprocess.run(
         ["bash", str(recipe), *arguments],
@@ -266,3 +279,11 @@ def test_the_numbers_are_the_papers(name: str, alias: str, tmp_path: Path) -> No
 def test_nodes_other_than_the_first_only_train(tmp_path: Path) -> None:
     calls = called(ROOT / "recipes/llama2-70b-16k.sh", tmp_path, **{**NODE, "NODE_RANK": "1"})
     assert [command_of(words) for words in calls] == ["pretrain continue", "finetune sft"]
+
+
+def test_a_slurm_array_asks_about_each_shard_and_is_merged(tmp_path: Path) -> None:
+    generate, merge = called(ROOT / "recipes/generate-slurm.sh", tmp_path, SHARDS="8")
+    settings = read(generate)
+    assert settings.shard == "0/8"
+    assert settings.folder == Path("out/shards/0")
+    assert merge == ["selfinstruct", "merge", "out", "out/shards/*"]
