@@ -43,7 +43,10 @@ def larger_gain_more(found: Found) -> Verdict:
 
 
 def beta_rises(found: Found) -> Verdict:
-    """Of the fitted curves."""
+    """Of the fitted curves, where there are any."""
+    measured = [arm for arm in SIZES if found.figures.of(arm, LOSS, found.long)]
+    if unfitted := [arm for arm in measured if not found.figures.of(arm, "beta")]:
+        return Verdict(NOT_SEEN, f"no power law fits {', '.join(unfitted)} in any seed")
     return better(found, "beta", (SIZES[0], 0), (SIZES[-1], 0))
 
 

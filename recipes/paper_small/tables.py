@@ -51,6 +51,7 @@ def our_tables(run: Setting, figures: Figures) -> dict[str, list[Table]]:
             table(first, "positions", ROPE_ROWS, found, figures),
             table(f"Pass key, points by length; trained at {long:,}", "positions", ROPE_ROWS, keys, figures),
             table(f"Short text: at the {short:,} tokens of the base", "positions", ROPE_ROWS, panel, figures),
+            differences(f"ABF less the others, at {long:,} tokens", "positions", "rope/ABF", ROPE_ROWS, both, figures),
         ],
         "mix": [
             table(f"At {long:,} tokens", "mix", MIX_ROWS, both, figures),
@@ -74,6 +75,18 @@ def our_tables(run: Setting, figures: Figures) -> dict[str, list[Table]]:
 def table(title: str, head: str, rows: Mapping[str, str], columns: Sequence[Column], figures: Figures) -> Table:
     """One row an arm."""
     body = tuple((name, *_cells(arm, columns, figures)) for arm, name in rows.items())
+    return Table(title, (head, *(column for column, _, _ in columns)), body)
+
+
+def differences(
+    title: str, head: str, arm: str, rows: Mapping[str, str], columns: Sequence[Column], figures: Figures
+) -> Table:
+    """An arm against each other one, paired by seed."""
+    body = tuple(
+        (name, *(written(figures.difference(of, (other, at), (arm, at)), digits_of(of)) for _, of, at in columns))
+        for other, name in rows.items()
+        if other != arm
+    )
     return Table(title, (head, *(column for column, _, _ in columns)), body)
 
 

@@ -71,6 +71,8 @@ def test_the_page(out: Path) -> None:
         for table in tables:
             assert table.title in tags.text
     assert "2.100 (1.852 to 2.348)" in tags.text
+    assert "ABF less the others, at 512 tokens" in tags.text
+    assert "0.000 (0.000 to 0.000)" in tags.text  # of equal figures, paired by seed
 
 
 def test_the_text(out: Path) -> None:

@@ -171,6 +171,8 @@ def test_a_power_law_needs_a_fit_of_every_seed_and_a_gain_at_every_doubling() ->
     assert verdict("power law", *losses, *past, *betas) == SEEN
     assert verdict("power law", *losses, *betas[1:]) == NOT_SEEN
     assert verdict("power law", *losses, *betas, ("size/small", "loss", 256, (2.4, 2.5))) == NOT_SEEN
+    assert verdict("beta rises", *losses, *betas[1:]) == NOT_SEEN  # measured, and nothing fits
+    assert verdict("beta rises") == NOT_MEASURED
 
 
 def test_jump_at_the_switch() -> None:
