@@ -18,13 +18,14 @@ from pathlib import Path
 
 from longreach.errors import UserError
 from longreach.jsonl import write_json
+from longreach.machine import cores
 from longreach.run import RunFolder
 from longreach.tables import print_table
 from recipes.paper_small.commands import Setting
 from recipes.paper_small.experiments import EXPERIMENTS, jobs_of
 from recipes.paper_small.jobs import Job, Plan
 from recipes.paper_small.marks import Marks
-from recipes.paper_small.origin import cores, origin
+from recipes.paper_small.origin import origin
 from recipes.paper_small.runner import Runner, clock, say, seconds_by_experiment
 from recipes.paper_small.scales import SCALES
 from recipes.paper_small.text import INSTALLED
