@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 
 from recipes.paper_small.jobs import Job
-from recipes.paper_small.scales import Scale, Training
+from recipes.paper_small.scales import MEDIUM, Scale, Training
 from recipes.paper_small.text import RECORD_TASKS, Wanted
 
 TABLE9 = Path(__file__).parents[1] / "table9"
@@ -45,7 +45,7 @@ class Setting:
         """The text that the loss is measured on."""
         return [self.path(f"text/held-out/{name}.jsonl") for name in self.names]
 
-    def seconds(self, tokens: float, size: str = "medium", row: int = 0) -> float:
+    def seconds(self, tokens: float, size: str = MEDIUM, row: int = 0) -> float:
         """That so many trained tokens take."""
         return LOST_TIME + tokens * self.scale.cost(size, row or self.scale.short) / self.scale.rate
 
@@ -105,21 +105,22 @@ def trained(run: Setting, seed: int, arm: str, words: Sequence[str], training: T
     )
 
 
-def base(run: Setting, seed: int) -> Job:
+def base(run: Setting, seed: int, size: str = MEDIUM) -> Job:
     """What is continued: trained on short rows."""
-    words = ("scratch", f"--config={run.path('models/medium.json')}", f"--data={run.path('rows/short')}")
-    return trained(run, seed, "base", words, run.scale.base, "medium", run.scale.short)
+    arm = "base" if size == MEDIUM else f"size/{size}-base"
+    words = ("scratch", f"--config={run.path(f'models/{size}.json')}", f"--data={run.path('rows/short')}")
+    return trained(run, seed, arm, words, run.scale.base, size, run.scale.short)
 
 
-def continued(run: Setting, seed: int, arm: str, rope: str, mix: str) -> Job:
-    """The base on long rows of a mix, its positions encoded so."""
+def continued(run: Setting, model: Job, seed: int, arm: str, rope: str, mix: str, size: str = MEDIUM) -> Job:
+    """A base on long rows of a mix, its positions encoded so."""
     scale = run.scale
     rope = ROPES[rope].format(factor=scale.long // scale.short, base=scale.abf_base)
-    words = (f"--base={run.path(f'seed-{seed}/base')}", f"--data={run.path(f'rows/{mix}')}", f"--rope={rope}")
-    return trained(run, seed, arm, ("continue", *words), scale.arms, "medium", scale.long)
+    words = (f"--base={run.path(model.name)}", f"--data={run.path(f'rows/{mix}')}", f"--rope={rope}")
+    return trained(run, seed, arm, ("continue", *words), scale.arms, size, scale.long)
 
 
-def from_scratch(run: Setting, seed: int, arm: str, size: str, switch: int) -> Job:
+def from_scratch(run: Setting, seed: int, arm: str, switch: int) -> Job:
     """So many per cent of the tokens in short rows, the others in long ones; ABF's base throughout.
 
     The paper does not say which base its short stage has.
@@ -127,15 +128,15 @@ def from_scratch(run: Setting, seed: int, arm: str, size: str, switch: int) -> J
     scale, share = run.scale, switch / 100
     stages = [f"{scale.short}:{share:g}"] * (switch > 0) + [f"{scale.long}:{1 - share:g}"]
     data = [f"--data={run.path('rows/short')}"] * (switch > 0) + [f"--data={run.path('rows/d')}"]
-    words = ("scratch", f"--config={run.path(f'models/{size}.json')}", *data, f"--stages={','.join(stages)}")
+    words = ("scratch", f"--config={run.path(f'models/{MEDIUM}.json')}", *data, f"--stages={','.join(stages)}")
     row = round(share * scale.short + (1 - share) * scale.long)
-    return trained(run, seed, arm, (*words, f"--rope=abf:{scale.abf_base:g}"), scale.scratch, size, row)
+    return trained(run, seed, arm, (*words, f"--rope=abf:{scale.abf_base:g}"), scale.scratch, MEDIUM, row)
 
 
 # Measures
 
 
-def loss(run: Setting, model: Job, size: str = "medium") -> Job:
+def loss(run: Setting, model: Job, size: str = MEDIUM) -> Job:
     """By length of context and by position."""
     scale = run.scale
     lengths = ",".join(map(str, scale.contexts))

@@ -36,9 +36,8 @@ def gather(run: Setting, seeds: int) -> Figures:
             folder = run.out / f"seed-{seed}" / arm
             for measured in (losses, retrieved, answered, switched):
                 found += (Figure(arm, measure, at, seed, value) for measure, at, value in measured(run, folder))
-    twins = {was: now for now, was in SAME.items()}
-    found += [each._replace(arm=twins[each.arm]) for each in found if each.arm in twins]
-    return Figures(found)
+    twins = [each._replace(arm=arm) for arm, same in SAME.items() for each in found if each.arm == same]
+    return Figures([*found, *twins])
 
 
 Measured = Iterator[tuple[str, int, float]]  # the measure, the length, the value

@@ -12,6 +12,7 @@ from typing import Any
 from longreach.model.flops import flops_per_token, shape_of
 
 PAPER_BASE, PAPER_WINDOW, ABF_FACTOR = 10_000, 4_096, 50  # Sec. 2.1, 4.1
+MEDIUM = "medium"  # the size of every experiment but Fig. 1
 HEAD = 32  # elements of a head, the same in all sizes, so that RoPE turns alike in all of them
 
 
@@ -75,13 +76,13 @@ class Scale:
     """Sizes, lengths, budgets and samples of all experiments."""
 
     name: str
-    models: Mapping[str, Model]  # by size; "medium" is that of every experiment but Fig. 1
+    models: Mapping[str, Model]  # by size, MEDIUM among them
     vocabulary: int
     short: int  # tokens of a row of the base
     long: int  # of the rows it goes on with
     base: Training
     arms: Training  # of RoPE and of data, from the base on
-    scratch: Training  # of the curricula and the sizes, from nothing
+    scratch: Training  # of the curricula, from nothing
     instruct: Training
     characters: int  # of each source of text that are read, at most
     chats: int
@@ -117,13 +118,13 @@ class Scale:
 
     def cost(self, size: str, row: int) -> float:
         """What a token of a document as long as a row costs, of what one costs the medium model at short rows."""
-        one, other = (shape_of(self.models[each].config(self)) for each in (size, "medium"))
+        one, other = (shape_of(self.models[each].config(self)) for each in (size, MEDIUM))
         return float(flops_per_token(one, row).total / flops_per_token(other, self.short).total)
 
 
 LAPTOP = Scale(
     name="laptop",
-    models={"small": Model(2, 64), "medium": Model(4, 96), "large": Model(4, 160)},
+    models={"small": Model(2, 64), MEDIUM: Model(4, 96), "large": Model(4, 128)},
     vocabulary=640,
     short=64,
     long=512,
@@ -145,7 +146,7 @@ LAPTOP = Scale(
 GPU = replace(
     LAPTOP,
     name="gpu",
-    models={"small": Model(4, 256), "medium": Model(6, 384), "large": Model(10, 512)},
+    models={"small": Model(4, 256), MEDIUM: Model(6, 384), "large": Model(10, 512)},
     vocabulary=4_096,
     short=256,
     long=2_048,
@@ -166,7 +167,7 @@ GPU = replace(
 QUICK = replace(
     LAPTOP,
     name="quick",
-    models={"small": Model(1, 32), "medium": Model(1, 64), "large": Model(2, 64)},
+    models={"small": Model(1, 32), MEDIUM: Model(1, 64), "large": Model(2, 64)},
     base=Training(4, 512, 4e-3, 1),
     arms=Training(2, 1_024, 2e-3, 1),
     scratch=Training(5, 1_024, 4e-3, 1),
