@@ -9,7 +9,7 @@
 # all but training; the others wait for it. BASE, CHAT_MODEL, GPUS and STEPS are taken from the environment, too.
 #
 # It has NOT been run at this size: tests/test_recipes.py gives every line to the real commands, which read it, no more.
-# And as things are it cannot be: every GPU holds the whole model in training, 16 bytes a parameter, here 1.1 TB. Until
+# And as things are it cannot be: every GPU holds the whole model in training, 20 bytes a parameter, here 1.4 TB. Until
 # weights are sharded (docs/pretrain.md), read it as the method. Killed and started again, it goes on where it was.
 set -euo pipefail
 usage="usage: NNODES=N NODE_RANK=I MASTER_ADDR=HOST $0 BOOKS WEB CHATS HELD_OUT TASK_DATA [OUT]"

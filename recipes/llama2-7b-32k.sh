@@ -8,7 +8,7 @@
 # BASE, BASELINE, GENERATOR, GPUS and STEPS are taken from the environment; their defaults stand below.
 #
 # It has NOT been run at this size: tests/test_recipes.py gives every line to the real commands, which read it, no more.
-# In training each GPU holds the whole model, 16 bytes a parameter: 108 GB before activations, so 80 GB are too few.
+# In training each GPU holds the whole model, 20 bytes a parameter: 135 GB before activations, so 80 GB are too few.
 # 100,000 steps are 3.8e22 FLOPs, five months of 8 GPUs at 350 TFLOP/s each; STEPS=1200 are 5B tokens, which Fu et al.
 # (arXiv:2402.10171) found enough. Killed and started again, it goes on where it was.
 set -euo pipefail
