@@ -15,6 +15,7 @@ from finetune.questions import held_out_questions
 from finetune.show import claim_settings, show_course
 from longreach.config import written
 from longreach.model.choices import shaping_choices, train_settings
+from longreach.model.parallel.mode import check_mode
 from longreach.model.processes import rank
 from longreach.model.running import run
 from longreach.model.samples import Samples
@@ -27,6 +28,7 @@ SPIKE_FACTOR = 0.0  # none: the answers of a step are few, and its loss may well
 
 def train_chat_model(settings: SftSettings, *, dry_run: bool, as_json: bool) -> None:
     """Say what will be done, and do it."""
+    check_mode(settings.mode, four_bit=settings.qlora)
     folder, base = RunFolder(settings.folder), base_model(settings)
     with folder if rank() == 0 else contextlib.nullcontext():
         claim_settings(folder, settings)

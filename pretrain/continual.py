@@ -8,6 +8,7 @@ from longreach.config import written
 from longreach.model.batches import Packed, PackedBatches
 from longreach.model.choices import shaping_choices, train_settings
 from longreach.model.options import MICRO_BATCH_TOKENS
+from longreach.model.parallel.mode import check_mode
 from longreach.model.processes import rank
 from longreach.model.running import run
 from longreach.model.stages import Stage
@@ -38,6 +39,7 @@ def follow(
     settings: ContinueSettings | ScratchSettings, base: BaseModel, data: Sequence[Rows], *, dry_run: bool, as_json: bool
 ) -> None:
     """Say what will be done, and do it."""
+    check_mode(settings.mode)
     course = plan_course(settings, base, data)
     if rank() == 0 and not (as_json and not dry_run):
         show_course(course, base, as_json=as_json)

@@ -24,7 +24,7 @@ from tinyrun import Plan, read_plan, tiny_run
 
 POINTS = {
     "step": ("before", "longreach.model.trainer:LongTrainer._get_grad_norm"),
-    "write": ("before", "longreach.model.trainer:torch.save"),
+    "write": ("before", "longreach.model.trainer:write_moments"),
     "rename": ("before", "longreach.model.checkpoint:_publish"),
     "rotate": ("before", "longreach.model.rotation:_erase"),
     "final": ("after", "longreach.model.train:load_weights"),

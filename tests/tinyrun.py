@@ -18,6 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from longreach.errors import UserError
 from longreach.model.attention import register
 from longreach.model.batches import Packed, PackedBatches, TrainRow
+from longreach.model.parallel.mode import read_mode
 from longreach.model.rope import Rope
 from longreach.model.ropeconfig import with_rope
 from longreach.model.samples import Question, Samples
@@ -52,6 +53,9 @@ class Plan:
     lora: bool = False
     dtype: str = "float32"
     threads: int = 1
+    fsdp: str = ""
+    deepspeed: str = ""
+    sequence: int = 1
 
 
 class TinyRows:
@@ -139,7 +143,8 @@ def stages_of(plan: Plan) -> list[Stage]:
 def settings_of(plan: Plan) -> TrainSettings:
     own = {each.name for each in fields(TrainSettings)}
     given = {name: value for name, value in vars(plan).items() if name in own}
-    return TrainSettings(warmup_steps=2, validation_rows=4, **given)
+    mode = read_mode(plan.fsdp, plan.deepspeed, plan.sequence)
+    return TrainSettings(warmup_steps=2, validation_rows=4, mode=mode, **given)
 
 
 def tiny_run(out: Path, plan: Plan) -> TrainReport:

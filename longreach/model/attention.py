@@ -20,6 +20,7 @@ from longreach.errors import UserError
 from longreach.model.blocks import attend_capped, attend_in_blocks
 from longreach.model.documents import Documents, documents_of
 from longreach.model.kernels import attend_on_gpu, say
+from longreach.model.parallel.sequence import shared_rows
 
 NAME = "longreach"
 
@@ -99,10 +100,15 @@ def attention(
         return stock
     if position_ids is None or position_ids.ndim != 2:
         raise UserError(f"{type(module).__name__} does not tell its attention where documents begin (position_ids)")
-    documents = documents_of(position_ids, query.shape[0])
     key, value = key[:, :, :length], value[:, :, :length]  # a static cache is longer than what it holds
     attend = attend_on_gpu if query.is_cuda else _attend_on_cpu
-    return attend(query, key, value, documents, scale, sliding_window, softcap), None
+    shared = shared_rows()
+    if shared is None:
+        documents = documents_of(position_ids, query.shape[0])
+        return attend(query, key, value, documents, scale, sliding_window, softcap), None
+    documents = documents_of(shared.positions, query.shape[0])
+    query, key, value = shared.heads(query, key, value)
+    return shared.tokens(attend(query, key, value, documents, scale, sliding_window, softcap)), None
 
 
 def _refuse(module: torch.nn.Module, dropout: float, kwargs: dict[str, Any]) -> None:

@@ -1,9 +1,9 @@
 """Rows become what one process reads in one optimizer step.
 
-A step is a fixed list of rows, whatever the number of processes: process r of n takes every n-th of them from r on. So
-the position in training is one integer, no sampler has a state, and a run goes on at the very next row with another
-number of processes. Within a process the rows are cut into micro-batches by tokens. How they are cut changes nothing
-but memory and speed, since losses are sums over the weight of the whole step.
+A step is a fixed list of rows, whatever the number of processes: team r of n (a process, or those that share rows)
+takes every n-th of them from r on. So the position in training is one integer, no sampler has a state, and a run goes
+on at the very next row with another number of processes. Within a team the rows are cut into micro-batches by tokens.
+How they are cut changes nothing but memory and speed, since losses are sums over the weight of the whole step.
 
 The tokens of a step are read at once: some 20 bytes each, shared out over the processes.
 """
@@ -133,16 +133,16 @@ EMPTY = TrainRow(np.zeros(2, np.int64), np.array([2], np.int32), np.zeros(2, np.
 
 @dataclass(frozen=True, slots=True)
 class StepBatch:
-    """What one process reads in one step."""
+    """What one team reads in one step."""
 
     micro: list[dict[str, torch.Tensor]]
     weight: float  # of all its tokens
     lengths: list[int]  # of all its documents
 
 
-def step_batch(batches: Batches, step: int, rank: int, world: int, micro_tokens: int) -> StepBatch:
-    """The share of process `rank` of `world`; a row without weight where there are more processes than rows."""
-    rows = [batches.row(item) for item in batches.plan(step)[rank::world]]
+def step_batch(batches: Batches, step: int, team: int, teams: int, micro_tokens: int) -> StepBatch:
+    """The share of team number `team` of `teams`; a row without weight where there are more teams than rows."""
+    rows = [batches.row(item) for item in batches.plan(step)[team::teams]]
     return StepBatch(
         [collate(part) for part in micro_batches(rows or [EMPTY], micro_tokens)],
         float(sum(row.weights.sum(dtype=np.float64) for row in rows)),

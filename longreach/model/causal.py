@@ -31,11 +31,14 @@ class LossOutput(ModelOutput):  # type: ignore[misc]
     """What a model gives for `weights`: the weighted sum, and the cross entropy of each token of nonzero weight."""
 
     loss: torch.Tensor | None = None
-    token_losses: torch.Tensor | None = None  # [B, T], without gradient
+    token_losses: torch.Tensor | None = None  # as the weights, without gradient
 
 
 def causal_loss(model: Model) -> Model:
-    """The same model, which now also takes model(input_ids=, position_ids=, weights=) and returns a LossOutput."""
+    """The same model, which now also takes model(input_ids=, position_ids=, weights=) and returns a LossOutput.
+
+    Tokens and weights may be one more than positions: the last one is told, and not read.
+    """
     inside = language_model(model)
     head, finish = _head(inside), _finish(inside)
     _prove(inside, head, finish)
@@ -84,7 +87,8 @@ def _loss(model: Any, input_ids: torch.Tensor, *, weights: torch.Tensor, **kwarg
     given = {name: value for name, value in kwargs.items() if value is not None}  # PEFT passes all that it knows of
     if "labels" in given:
         raise ValueError("give weights or labels, not both")
-    decoded = model.get_decoder()(input_ids=input_ids, **given | {"use_cache": False, "return_dict": True})
+    read = input_ids[:, : given["position_ids"].shape[1]] if "position_ids" in given else input_ids
+    decoded = model.get_decoder()(input_ids=read, **given | {"use_cache": False, "return_dict": True})
     total, each = model.get_output_embeddings()(
         decoded.last_hidden_state, tokens=input_ids, weights=weights, finish=model.finish
     )

@@ -36,9 +36,9 @@ def save_model(model: Any, tokenizer: Any, folder: Path, provenance: Mapping[str
     write_checkpoint(folder, write, {**provenance, **rope})
 
 
-def write_weights(model: Any, folder: Path) -> None:
-    """The weights and how they generate: where an adapter's answers end is not for its base to say."""
-    model.save_pretrained(folder)
+def write_weights(model: Any, folder: Path, weights: Mapping[str, Any] | None = None) -> None:
+    """The weights, its own or those given, and how they generate: where answers end is not for a base to say."""
+    model.save_pretrained(folder, state_dict=weights)
     model.generation_config.save_pretrained(folder)
 
 

@@ -82,6 +82,7 @@ def train_settings(options: TrainingOptions, choices: Choices, micro_batch_token
         gradient_checkpointing=options.gradient_checkpointing,
         keep_checkpoints=options.keep,
         skip_bad_batches=options.skip_bad_batches,
+        mode=options.mode,
     )
 
 

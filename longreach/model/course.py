@@ -17,6 +17,7 @@ from longreach.model.batches import called
 from longreach.model.guard import Guard
 from longreach.model.meter import Meter, step_line
 from longreach.model.metrics import Metrics
+from longreach.model.parallel.engine import Engine
 from longreach.model.parts import part_figures
 from longreach.model.processes import barrier, say, summed, world
 from longreach.model.samples import Samples, sample_lines
@@ -39,6 +40,7 @@ class Course(TrainerCallback):  # type: ignore[misc]
     stop: StopRequest
     validation: Validation
     samples: Samples | None
+    engine: Engine
     metrics: Metrics | None
     step: int  # the last one that is over
     total: int  # steps of the run
@@ -70,7 +72,7 @@ class Course(TrainerCallback):  # type: ignore[misc]
         self.meter.pause()
 
     def on_pre_optimizer_step(self, args: Any, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
-        """Without a gradient, the optimizer leaves a step out: weights and moments stay as they were."""
+        """A bad step is left out: weights and moments stay as they were."""
         self._learning_rate = parts["optimizer"].param_groups[0]["lr"]
         self._skipped = self.guard.judge(self.loss, self.gradient_norm)
         self._skips = self._skips + 1 if self._skipped else 0
@@ -86,7 +88,7 @@ class Course(TrainerCallback):  # type: ignore[misc]
                 f"{self._skips} steps in a row were bad, the last one {self.step + 1}: {self._skipped}",
                 "this is not the data: lower the learning rate, or go on from an older checkpoint",
             )
-        parts["model"].zero_grad(set_to_none=True)
+        self.engine.leave_out()
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
         """Record the step, and tell the trainer what is due after it."""
@@ -112,11 +114,12 @@ class Course(TrainerCallback):  # type: ignore[misc]
         self.meter.pause()
 
     def _sample(self, model: nn.Module, samples: Samples) -> None:
-        """The answers of the first process; the others wait."""
-        if self.metrics:
+        """The answers of the first process; the others wait, or help where weights are gathered."""
+        if self.metrics or self.engine.lockstep:
             half = self.settings.dtype == BFLOAT16
             with torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=half):
-                found = samples.measure(model)
+                found = samples.measure(model, together=self.engine.lockstep)
+        if self.metrics:
             self.metrics.write({"step": self.step, "stage": self.leg.number, **found})
             for line in sample_lines(self.step, found):
                 say(line)
@@ -143,6 +146,7 @@ class Course(TrainerCallback):  # type: ignore[misc]
             "tokens": self.tokens,
             "losses": self.guard.losses,
             "processes": world(),
+            "mode": self.settings.mode.name,
             "threads": torch.get_num_threads(),
         }
 

@@ -49,14 +49,16 @@ def losses(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The sum of weights[b, t] x cross entropy of tokens[b, t], told by hidden[b, t - 1]: an fp32 scalar.
 
-    And the cross entropy [B, T] of each token of nonzero weight, 0 elsewhere, without gradient.
+    And the cross entropy of each token of nonzero weight, 0 elsewhere, without gradient. Tokens and weights are [B, T]
+    where hidden is [B, T, size] or, of rows that go on elsewhere, [B, T - 1, size].
     """
-    rows, length, size = hidden.shape
+    rows, length = tokens.shape
     trained = weights.flatten().nonzero().flatten()
     if bool((trained % length == 0).any()):
         raise ValueError("the first token of a row has a weight, but nothing stands before it")
-    flat = hidden.reshape(-1, size)
-    args = trained - 1, tokens.flatten()[trained], weights.flatten()[trained].float()
+    told_by = trained - 1 - (length - hidden.shape[1]) * (trained // length)
+    flat = hidden.reshape(-1, hidden.shape[2])
+    args = told_by, tokens.flatten()[trained], weights.flatten()[trained].float()
     learning = [x is not None and x.requires_grad for x in (flat, head, bias)]
     if torch.is_grad_enabled() and any(learning):
         total, each = _Loss.apply(flat, head, bias, *args, finish)

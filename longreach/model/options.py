@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from longreach.config import factor, ratio, setting, share, size
+from longreach.model.parallel.mode import FSDP_WAYS, Mode, read_mode
 from longreach.model.rope import parse_rope
 
-MODEL, TRAINING, RUN = "Model", "Training", "Run"  # headings of --help
+MODEL, TRAINING, PROCESSES, RUN = "Model", "Training", "Processes", "Run"  # headings of --help
 SCHEDULES = ("cosine", "linear", "constant")
 DTYPES = ("auto", "float32", "bfloat16")
 MICRO_BATCH_TOKENS = 8_192  # where nobody says: small rows go through the model together
@@ -39,6 +40,29 @@ class TrainingOptions:
         shapes_output=False,
     )
 
+    fsdp: str = setting(
+        "",
+        "Shard weights, gradients and moments by FSDP; shard_grad_op keeps weights until the backward pass.",
+        group=PROCESSES,
+        choices=FSDP_WAYS,
+        shapes_output=False,
+    )
+    deepspeed: str = setting(
+        "",
+        "Shard by ZeRO 2 or 3, as this configuration of DeepSpeed says.",
+        group=PROCESSES,
+        metavar="F.json",
+        shapes_output=False,
+    )
+    sequence_parallel: int = setting(
+        1, "Processes that share each row, by Ulysses.", group=PROCESSES, metavar="N", shapes_output=False
+    )
+
     validate_every: int = setting(0, "Steps between two validations.", group=RUN, metavar="N", shapes_output=False)
     save_every: int = setting(0, "Steps between two checkpoints.", group=RUN, metavar="N", shapes_output=False)
     keep: int = setting(2, "Checkpoints kept on the way; 0: all.", group=RUN, metavar="N", shapes_output=False)
+
+    @property
+    def mode(self) -> Mode:
+        """How the run is laid out over its processes; UserError where that cannot be."""
+        return read_mode(self.fsdp, self.deepspeed, self.sequence_parallel)

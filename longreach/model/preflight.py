@@ -13,7 +13,8 @@ from accelerate.utils import is_peft_model
 from longreach.errors import UserError
 from longreach.model.batches import Batches, TrainRow, called
 from longreach.model.isolation import check_isolation
-from longreach.model.processes import world
+from longreach.model.parallel.mode import Mode
+from longreach.model.processes import team, world
 from longreach.model.rotary import check_rope
 from longreach.model.stages import Leg, Stage
 
@@ -21,12 +22,17 @@ FIRST_ROWS = 64  # of each stage are read and looked at
 STATE_BYTES = 12  # of a trained parameter in a checkpoint: itself and the two moments of AdamW, in fp32
 
 
-def check_processes() -> None:
-    """One process per GPU, all of them given whole steps."""
+def check_processes(mode: Mode) -> None:
+    """One process per GPU, in whole teams."""
     if torch.cuda.device_count() > 1 and world() == 1:
         raise UserError(
             f"{torch.cuda.device_count()} GPUs are visible to one process",
             "start it by `torchrun --nproc-per-node=gpu -m ...`, or show it one: CUDA_VISIBLE_DEVICES=0",
+        )
+    if world() % mode.sequence:
+        raise UserError(
+            f"{world()} processes are no whole number of teams of {mode.sequence} that share rows",
+            "start a multiple of --sequence-parallel",
         )
 
 
@@ -43,9 +49,19 @@ def check_model(model: Any, leg: Leg) -> None:
             f"{config.model_type} is a mixture of experts, which need a balancing loss that longreach does not have",
             "choose a dense model",
         )
+    check_heads(config, team().degree)
     uneven = not leg.stage.batches.rows_per_step  # then rows may stand end to end
     if uneven or any(len(row.lengths) > 1 for _, row in _first_rows(leg.stage)):
         check_isolation(model)
+
+
+def check_heads(config: Any, degree: int) -> None:
+    """Processes that share rows share out the heads of attention."""
+    if config.num_attention_heads % degree:
+        fitting = ", ".join(str(count) for count in range(1, 129) if config.num_attention_heads % count == 0)
+        raise UserError(
+            f"{degree} processes cannot share {config.num_attention_heads} heads of attention", f"{fitting} could"
+        )
 
 
 def check_batches(legs: Sequence[Leg], vocabulary: int) -> None:
@@ -66,13 +82,14 @@ def _foreign(batches: Batches, vocabulary: int) -> list[str]:
 
 def _uneven(batches: Batches) -> list[str]:
     """No process may wait for the others in every step."""
-    rows = batches.rows_per_step
-    if not rows % world():
+    rows, teams = batches.rows_per_step, team().count
+    if not rows % teams:
         return []
-    fitting = ", ".join(str(count) for count in range(1, min(rows, 2 * world()) + 1) if rows % count == 0)
-    more = -(-rows // world()) * world() * batches.seq_len
+    fitting = ", ".join(str(count) for count in range(1, min(rows, 2 * teams) + 1) if rows % count == 0)
+    more = -(-rows // teams) * teams * batches.seq_len
+    sharers = "processes" if team().degree == 1 else f"teams of {team().degree} processes"
     return [
-        f"a step has {rows} rows of {batches.seq_len} tokens, which {world()} processes cannot share evenly: "
+        f"a step has {rows} rows of {batches.seq_len} tokens, which {teams} {sharers} cannot share evenly: "
         f"{fitting} could, or a batch of {more} tokens"
     ]
 

@@ -48,14 +48,17 @@ class Samples:
                     "leave it out, or train on longer rows",
                 )
 
-    def measure(self, model: nn.Module) -> dict[str, Any]:
-        """Every question with its answer, and the share of answers that are the reference but for case."""
+    def measure(self, model: nn.Module, *, together: bool = False) -> dict[str, Any]:
+        """Every question with its answer, and the share of answers that are the reference but for case.
+
+        `together`: all processes do this at once, and none ends an answer before the others.
+        """
         with _greedily(language_model(model)) as answering, torch.no_grad():
-            answers = [self._answer(answering, question) for question in self.questions]
+            answers = [self._answer(answering, question, together) for question in self.questions]
         same = [_plain(answer["answer"]) == _plain(answer["reference"]) for answer in answers]
         return {"samples": answers, "exact": sum(same) / len(same)}
 
-    def _answer(self, model: Any, question: Question) -> dict[str, Any]:
+    def _answer(self, model: Any, question: Question, together: bool) -> dict[str, Any]:
         prompt = torch.tensor([list(question.prompt)], device=model.get_input_embeddings().weight.device)
         room = model.config.get_text_config().max_position_embeddings - prompt.shape[1]
         settings = GenerationConfig(
@@ -65,7 +68,9 @@ class Samples:
             eos_token_id=sorted(self.end_ids),
             pad_token_id=min(self.end_ids),
         )
-        found = model.generate(prompt, attention_mask=torch.ones_like(prompt), generation_config=settings)
+        found = model.generate(
+            prompt, attention_mask=torch.ones_like(prompt), generation_config=settings, synced_gpus=together
+        )
         tokens = found[0, prompt.shape[1] :].tolist()
         end = next((place for place, token in enumerate(tokens) if token in self.end_ids), None)
         return {

@@ -4,7 +4,9 @@ The weights that are trained stay in float32; `dtype` bfloat16 computes in it (a
 in it. The paper gives neither the optimizer nor its numbers: those here are Llama 2's, AdamW that decays the matrices.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from longreach.model.parallel.mode import Mode
 
 FLOAT32, BFLOAT16 = DTYPES = ("float32", "bfloat16")
 
@@ -31,4 +33,5 @@ class TrainSettings:
     validate_every: int = 100  # steps; 0: only before the first step and where a stage ends
     validation_rows: int = 64  # of each set, evenly spread over it; 0: all
     skip_bad_batches: bool = False
+    mode: Mode = field(default_factory=Mode)
     spike_factor: float = 10.0  # robust deviations above the median; 0: only nan and inf are bad

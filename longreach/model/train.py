@@ -28,8 +28,10 @@ from longreach.model.course import Course
 from longreach.model.guard import Guard
 from longreach.model.meter import Meter
 from longreach.model.metrics import METRICS, Metrics
+from longreach.model.parallel.engine import Engine
+from longreach.model.parallel.engines import engine_of
 from longreach.model.preflight import check_batches, check_model, check_processes, check_room
-from longreach.model.processes import barrier, meet, rank, say, world
+from longreach.model.processes import barrier, device, in_turn, meet, rank, said_of_others, say, world
 from longreach.model.rope import Rope
 from longreach.model.rotation import Checkpoints
 from longreach.model.samples import Samples
@@ -69,8 +71,8 @@ def train(
     the GPU already. The model answers `samples` whenever it is validated. The caller holds the folder and has made
     sure that it belongs to these settings.
     """
-    check_processes()
-    meet()
+    check_processes(settings.mode)
+    meet(settings.mode.sequence)
     disable_progress_bar()  # of every file that transformers writes
     widest = max(stage.batches.seq_len for stage in stages)
     settings = replace(settings, micro_batch_tokens=settings.micro_batch_tokens or widest)
@@ -80,7 +82,9 @@ def train(
     if is_whole(out):
         say(f"{out} is finished already")
         return run.report(read_provenance(out)["training"])
-    held_out = Validation(validation or {}, settings.validation_rows, settings.micro_batch_tokens)
+    held_out = Validation(
+        validation or {}, settings.validation_rows, settings.micro_batch_tokens, settings.mode.lockstep
+    )
     for line in held_out.describe():
         say(f"validation on {line}")
     return run.go(held_out)
@@ -146,22 +150,20 @@ class Run:
         for what, now in (("processes", world()), ("threads", torch.get_num_threads())):
             if progress[what] != now:
                 say(f"it was trained by {progress[what]} {what}, now there are {now}: sums will differ by rounding")
+        if progress["mode"] != self.settings.mode.name:
+            say(f"it was trained by {progress['mode']}, now by {self.settings.mode.name}: sums will differ by rounding")
         return progress
 
     def _train(self, leg: Leg, progress: Mapping[str, Any], stop: StopRequest, validation: Validation) -> Course:
         """One stage, or what is left of it."""
         done = progress.get("step", 0)
-        model = self._model(leg)
-        check_batches(self.legs[leg.number - 1 :], model.config.get_text_config().vocab_size)
-        check_model(model, leg)
-        check_room(model, self.checkpoints.folder)
-        if self.samples:
-            self.samples.check(model.config.get_text_config().max_position_embeddings)
+        engine = engine_of(self.settings.mode, self.settings)
+        model = in_turn(lambda: self._placed(leg, done, engine), one_by_one=engine.alone)
         schedule = Schedule(
             self.settings.schedule, self.steps, self.settings.warmup_steps, self.settings.final_lr_share
         )
         trainer = LongTrainer(
-            model, self.tokenizer, leg, done, self.settings, schedule, self.checkpoints, self.provenance
+            model, self.tokenizer, leg, done, self.settings, schedule, engine, self.checkpoints, self.provenance
         )
         recorded = Metrics(self.checkpoints.folder, done) if rank() == 0 else contextlib.nullcontext()
         with recorded as metrics:
@@ -173,14 +175,29 @@ class Run:
                 stop=stop,
                 validation=validation,
                 samples=self.samples,
+                engine=engine,
                 metrics=metrics,
                 step=done,
                 total=self.steps,
                 tokens=progress.get("tokens", 0.0),
             )
             trainer.follow(course)
-            trainer.train(resume_from_checkpoint=str(self.checkpoints.path(done)) if done else None)
+            with said_of_others():
+                trainer.train(resume_from_checkpoint=str(self.checkpoints.path(done)) if done else None)
         return course
+
+    def _placed(self, leg: Leg, done: int, engine: Engine) -> Any:
+        """The model as it is after step `done`, checked, this process' part of it."""
+        model = self._model(leg)
+        check_batches(self.legs[leg.number - 1 :], model.config.get_text_config().vocab_size)
+        check_model(model, leg)
+        check_room(model, self.checkpoints.folder)
+        if self.samples:
+            self.samples.check(model.config.get_text_config().max_position_embeddings)
+        if done:
+            load_weights(model, self.checkpoints.path(done))
+        engine.place(model, device())
+        return model
 
     def _model(self, leg: Leg) -> Any:
         """The model as it is before the first step, with the RoPE of this stage and our loss."""

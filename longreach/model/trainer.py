@@ -4,13 +4,15 @@ The trainer sees one batch per optimizer step, a StepBatch, and the micro-batche
 a sum over the weight of the whole step, over all processes and micro-batches, and its gradient is the same however the
 step is cut. All random numbers of a step follow from seed, step and process: nothing of them needs saving.
 
-What is overridden beyond the public methods of transformers 5.19: `_get_grad_norm` (to know it), `_save_checkpoint` and
-`_load_from_checkpoint` (whole or not at all, every weight there), `_send_telemetry` (nothing is sent anywhere).
+What is overridden beyond the public methods of transformers 5.19: `_prepare_for_training`, `_move_model_to_device`,
+`_clip_grad_norm` and `_get_grad_norm` (by the engine, not by accelerate), `_save_checkpoint` and
+`_load_from_checkpoint` (whole or not at all), `_send_telemetry` (nothing is sent anywhere).
 """
 
 import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +22,22 @@ from datasets import Dataset
 from peft import get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedTokenizerBase, PrinterCallback
-from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
+from transformers.trainer import TRAINER_STATE_NAME
 from trl import SFTConfig, SFTTrainer
 
 from longreach.errors import UserError
-from longreach.model.batches import StepBatch, step_batch
+from longreach.model.batches import EMPTY, StepBatch, collate, step_batch
 from longreach.model.checkpoint import write_weights
 from longreach.model.course import Course
+from longreach.model.parallel.engine import Engine
+from longreach.model.parallel.moments import Moments, write_moments
+from longreach.model.parallel.proof import check_sharing
+from longreach.model.parallel.sequence import sharing
+from longreach.model.parallel.share import own_part
 from longreach.model.parts import part_sums
-from longreach.model.processes import rank, summed, world
+from longreach.model.processes import most, rank, summed, team, world
 from longreach.model.rotation import Checkpoints
 from longreach.model.schedule import Schedule
 from longreach.model.settings import BFLOAT16, TrainSettings
@@ -51,9 +57,11 @@ class LongTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no types
         done: int,
         settings: TrainSettings,
         schedule: Schedule,
+        engine: Engine,
         checkpoints: Checkpoints,
         provenance: Mapping[str, Any],
     ) -> None:
+        self._engine = engine
         with kept_in_float32(model):
             super().__init__(
                 model=model,
@@ -73,20 +81,45 @@ class LongTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no types
         self._course = course
         self.add_callback(course)
 
+    # How the model lies over the processes
+
+    def _move_model_to_device(self, model: nn.Module, device: torch.device) -> None:
+        """An engine that shards it places the parts."""
+        if not self._engine.shards:
+            super()._move_model_to_device(model, device)
+
+    def _prepare_for_training(
+        self, max_steps: int, train_dataloader: Iterator[StepBatch], resume_from_checkpoint: str | None
+    ) -> tuple[nn.Module, Iterator[StepBatch]]:
+        """By the engine, where transformers would ask accelerate."""
+        if not self._engine.shards:  # else the weights themselves are in half precision
+            self.accelerator.prepare_model(self.model, device_placement=False, evaluation_mode=True)  # autocast
+        self.model_wrapped, self.optimizer = self._engine.prepare(self.model, self.create_optimizer)
+        self.create_scheduler(max_steps)
+        check_sharing(self.model, self.args.device, half=self._settings.dtype == BFLOAT16)
+        if resume_from_checkpoint is not None:
+            self._engine.restore(Moments(Path(resume_from_checkpoint)))
+        for name in ("model", "optimizer", "lr_scheduler"):
+            setattr(self.callback_handler, name, getattr(self, name))
+        return self.model_wrapped, train_dataloader
+
     # What is read
 
     def get_train_dataloader(self) -> Iterator[StepBatch]:
         """The steps that are left, this process' share of each; without a length, so that nobody skips through it."""
         batches, micro = self._leg.stage.batches, self._settings.micro_batch_tokens
         steps = range(self._done - self._leg.begin, self._leg.stage.steps)
-        return (step_batch(batches, step, rank(), world(), micro) for step in steps)
+        return (step_batch(batches, step, team().number, team().count, micro) for step in steps)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[StepBatch], num_batches: int, device: torch.device
     ) -> tuple[list[StepBatch], float]:
         """One step, and the weight of all its tokens in all processes."""
         batch = next(epoch_iterator)
-        weight = summed([batch.weight], self.args.device)[0]
+        weight = summed([batch.weight], self.args.device)[0] / team().degree
+        if self._engine.lockstep:
+            lacking = most(len(batch.micro), self.args.device) - len(batch.micro)
+            batch.micro.extend(collate([EMPTY]) for _ in range(lacking))
         if not weight:
             raise UserError(f"step {self.state.global_step + 1} has no token to train on", self._course.where())
         return [batch], weight
@@ -96,19 +129,20 @@ class LongTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no types
     def training_step(
         self, model: nn.Module, inputs: StepBatch, num_items_in_batch: float | None = None
     ) -> torch.Tensor:
-        """Accumulate the gradient of the whole step; processes meet in its last micro-batch only."""
-        if world() > 1 and not isinstance(model, DistributedDataParallel):
-            raise RuntimeError(f"{world()} processes would train apart: the model is a bare {type(model).__name__}")
+        """Accumulate the gradient of the whole step."""
+        model.train()
         torch.manual_seed(step_seed(self._settings.seed, self.state.global_step, rank()))
         loss = torch.zeros((), dtype=torch.float64, device=self.args.device)
         self._part_sums = loss.new_zeros(2, len(self._leg.stage.batches.parts))
         for place, micro in enumerate(inputs.micro, 1):
-            last = place == len(inputs.micro)
-            self.accelerator.gradient_state._set_sync_gradients(last)
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
-                loss += super().training_step(model, micro, num_items_in_batch)
+            own, rows = own_part(self._prepare_inputs(micro))
+            with self._engine.micro_batch(last=place == len(inputs.micro)), sharing(rows):
+                found = self.compute_loss(model, own, num_items_in_batch=num_items_in_batch)
+                self._engine.backward(found)
+            loss += found.detach()
         own_loss, *parts = torch.cat([loss[None], self._part_sums.flatten()]).tolist()
-        self._course.computed(own_loss / world(), inputs.lengths, self.args.device, parts)
+        lengths = inputs.lengths if team().place == 0 else []
+        self._course.computed(own_loss / world(), lengths, self.args.device, parts)
         return loss.float()
 
     def compute_loss(
@@ -128,15 +162,18 @@ class LongTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no types
         loss: torch.Tensor = found.loss * (world() / num_items_in_batch)
         return loss
 
-    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+    def _clip_grad_norm(self, model: nn.Module) -> float:
         """The norm before clipping."""
-        norm = super()._get_grad_norm(model, grad_norm)
-        self._course.gradient_norm = float(norm)
-        return norm
+        return self._engine.clip(self.args.max_grad_norm)
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: float | None = None) -> float:
+        """The same where nothing is clipped."""
+        self._course.gradient_norm = self._engine.clip(float("inf")) if grad_norm is None else grad_norm
+        return self._course.gradient_norm
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LambdaLR:
-        """One curve over all stages."""
-        self.lr_scheduler = LambdaLR(self.optimizer, lambda done: self._schedule.share(done + 1))
+        """One curve over all stages: `done` of its steps came before this leg, or this start of it."""
+        self.lr_scheduler = LambdaLR(self._engine.stepped, lambda step: self._schedule.share(self._done + step + 1))
         return self.lr_scheduler
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
@@ -148,11 +185,14 @@ class LongTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no types
     # What a checkpoint holds
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """A whole checkpoint of this step, written by the first process while the others wait."""
+        """A whole checkpoint of this step, written by the first process; the others give it their parts."""
         if self.is_world_process_zero():
             self._course.sync()
             provenance = {**self._provenance, **self._rope(), "training": self._course.progress()}
             self._checkpoints.write(self.state.global_step, self._write, provenance)
+        elif self._engine.shards:
+            for _ in chain(self._engine.weights(), self._engine.moments()):
+                pass
         self.accelerator.wait_for_everyone()
         self._course.meter.pause()
 
@@ -163,16 +203,13 @@ class LongTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no types
         return {"rope": str(stage.rope), "seq_len": stage.batches.seq_len, "rope_parameters": config.rope_parameters}
 
     def _write(self, folder: Path) -> None:
-        write_weights(self.model, folder)
+        write_weights(self.model, folder, dict(self._engine.weights()))
+        write_moments(self._engine.moments(), folder)
         self._tokenizer_to_save.save_pretrained(folder)
-        for name, part in ((OPTIMIZER_NAME, self.optimizer), (SCHEDULER_NAME, self.lr_scheduler)):
-            with (folder / name).open("wb") as file:  # by its path, torch would not say that the disk is full
-                torch.save(part.state_dict(), file)
         self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        """The weights, every one of them: transformers warns where some are missing and goes on."""
-        load_weights(self.model, Path(resume_from_checkpoint))
+        """They are in the model already."""
 
     # What is not ours
 

@@ -5,7 +5,8 @@ The rows are the same every time, spread evenly over each set where there are mo
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,9 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from longreach.model.batches import TrainRow, collate, micro_batches
+from longreach.model.batches import EMPTY, TrainRow, collate, micro_batches
+from longreach.model.parallel.sequence import sharing
+from longreach.model.parallel.share import own_part
 from longreach.model.parts import part_figures, part_sums, shown_parts
-from longreach.model.processes import rank, summed, world
+from longreach.model.processes import most, summed, team
 
 SMALLEST = 64
 
@@ -31,11 +34,14 @@ class HeldOut(Protocol):
 
 
 class Validation:
-    """Measures the same rows of every set, `rows` of each at most (0: all)."""
+    """Measures the same rows of every set, `rows` of each at most (0: all).
 
-    def __init__(self, sets: Mapping[str, HeldOut], rows: int, micro_tokens: int) -> None:
+    `lockstep`: all processes make the same number of passes, since each gathers weights.
+    """
+
+    def __init__(self, sets: Mapping[str, HeldOut], rows: int, micro_tokens: int, lockstep: bool = False) -> None:
         self._sets = {name: held_out for name, held_out in sets.items() if len(held_out)}
-        self._rows, self._micro_tokens = rows, micro_tokens
+        self._rows, self._micro_tokens, self._lockstep = rows, micro_tokens, lockstep
 
     def describe(self) -> list[str]:
         """What is read of each set."""
@@ -57,18 +63,27 @@ class Validation:
         wanted = min(self._rows or len(held_out), len(held_out))
         return [place * len(held_out) // wanted for place in range(wanted)]
 
+    def _shares(self, held_out: HeldOut, device: torch.device) -> Iterator[Sequence[TrainRow]]:
+        """The micro-batches of this team."""
+        mine = [held_out[place] for place in self._places(held_out)[team().number :: team().count]]
+        found = list(micro_batches(mine, self._micro_tokens)) if mine else []
+        yield from found
+        if self._lockstep:
+            yield from repeat([EMPTY], most(len(found), device) - len(found))
+
     def _measure(self, model: nn.Module, held_out: HeldOut) -> dict[str, Any]:
         device = next(model.parameters()).device
         sums = np.zeros((2, len(EDGES)))
         of_parts = torch.zeros(2, len(held_out.parts), dtype=torch.float64, device=device)
-        mine = [held_out[place] for place in self._places(held_out)[rank() :: world()]]
-        for rows in micro_batches(mine, self._micro_tokens) if mine else ():
-            batch = {name: tensor.to(device) for name, tensor in collate(rows).items()}
+        for rows in self._shares(held_out, device):
+            batch, shared = own_part({name: tensor.to(device) for name, tensor in collate(rows).items()})
             parts = batch.pop("parts", None)
-            losses = model(**batch, use_cache=False).token_losses
+            with sharing(shared):
+                losses = model(**batch, use_cache=False).token_losses
             if parts is not None:
                 of_parts += part_sums(losses, batch["weights"], parts, len(held_out.parts))
-            sums += by_length(*(each.cpu().numpy() for each in (losses, batch["weights"], batch["position_ids"])))
+            before = positions_of(batch["position_ids"], losses.shape[1])
+            sums += by_length(*(each.cpu().numpy() for each in (losses, batch["weights"], before)))
         found = summed([*sums.flat, *of_parts.flatten().tolist()], device)
         losses, weights = np.reshape(found[: sums.size], sums.shape)
         told_apart = part_figures(held_out.parts, found[sums.size :])
@@ -80,6 +95,11 @@ class Validation:
                 str(EDGES[place]): float(losses[place] / weights[place]) for place in np.flatnonzero(weights)
             },
         }
+
+
+def positions_of(positions: torch.Tensor, tokens: int) -> torch.Tensor:
+    """Those of all tokens of a part of rows, of which the last may be told only: its document goes on."""
+    return torch.cat([positions, positions[:, -1:] + 1], 1)[:, :tokens]
 
 
 EDGES = [SMALLEST * 2**power for power in range(24)]  # to half a billion tokens

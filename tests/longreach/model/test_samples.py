@@ -140,9 +140,9 @@ def test_answers_are_computed_as_training_is(tmp_path: Path, monkeypatch: pytest
     """Also those of adapters, around whose inner model the trainer puts no autocast."""
     stock, half = Samples.measure, []
 
-    def measured(self: Samples, model: Any) -> dict[str, Any]:
+    def measured(self: Samples, model: Any, *, together: bool) -> dict[str, Any]:
         half.append(torch.is_autocast_enabled("cpu"))
-        return stock(self, model)
+        return stock(self, model, together=together)
 
     monkeypatch.setattr(Samples, "measure", measured)
     tiny_run(tmp_path, Plan(steps="1@64", samples=True, dtype=dtype))

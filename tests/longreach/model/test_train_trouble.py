@@ -16,8 +16,9 @@ import torch
 from safetensors.torch import load_file
 
 from longreach.errors import UserError
-from longreach.model import trainer
 from longreach.model.batches import Packed, PackedBatches, TrainRow
+from longreach.model.parallel import moments
+from longreach.model.parallel.moments import Moments
 from longreach.model.rope import Rope
 from longreach.model.stages import Stage
 from longreach.model.train import train
@@ -62,12 +63,9 @@ def test_a_skipped_step_leaves_weights_and_moments(tmp_path: Path, spoil: Callab
     assert len(report.losses) == 3
     before, after = tmp_path / "checkpoint-2", tmp_path / "checkpoint-3"
     assert (before / "model.safetensors").read_bytes() == (after / "model.safetensors").read_bytes()
-    moments = [torch.load(folder / "optimizer.pt", weights_only=True)["state"] for folder in (before, after)]
-    assert all(
-        torch.equal(moments[0][place][name], moments[1][place][name])
-        for place in moments[0]
-        for name in moments[0][place]
-    )
+    both = [Moments(folder) for folder in (before, after)]
+    assert len(both[0]) > 10
+    assert all(torch.equal(both[0][name], both[1][name]) for name in both[0])
     lines = {line["step"]: line for line in recorded(tmp_path) if "loss" in line}
     assert lines[3]["loss"] is None
     assert lines[3]["skipped"] == "the loss is nan"
@@ -94,16 +92,16 @@ def test_skipping_has_an_end(tmp_path: Path, spoil: Callable[..., None]) -> None
 
 
 def test_a_full_disk_costs_no_older_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save, calls = torch.save, []
+    save, calls = moments.save_file, []
 
-    def full(state: Any, file: Any) -> None:
-        calls.append(file)
-        if len(calls) == 3:  # the optimizer of step 2
-            file.write(b"half")
+    def full(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        calls.append(path)
+        if len(calls) == 2:  # the optimizer of step 2
+            path.write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
-        save(state, file)
+        save(tensors, path)
 
-    monkeypatch.setattr(trainer.torch, "save", full)
+    monkeypatch.setattr(moments, "save_file", full)
     with pytest.raises(UserError, match="no room"):
         tiny_run(tmp_path, EACH)
     assert [path.name for path in tmp_path.glob("*checkpoint-*")] == ["checkpoint-1"]
@@ -236,7 +234,7 @@ def test_documents_are_proven_to_stand_apart(tmp_path: Path, monkeypatch: pytest
 
 
 def test_processes_that_cannot_share_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("longreach.model.preflight.world", lambda: 3)
+    monkeypatch.setattr("longreach.model.processes.world", lambda: 3)
     with pytest.raises(UserError, match="8 rows of 64 tokens, which 3 processes cannot share evenly: 1, 2, 4 could"):
         run(Packed(TinyRows(20, 64, 0)), tmp_path)
 

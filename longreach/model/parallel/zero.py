@@ -1,0 +1,188 @@
+"""Every process holds a part of the moments and gradients (ZeRO 2), or of the weights too (ZeRO 3): DeepSpeed.
+
+The engine is driven directly. What accelerate and transformers add is what is not exact: a loss that is averaged by
+process, and checkpoints that go on with the same number of processes only. Under bfloat16 the weights are bfloat16
+beside a float32 copy, which is what is trained and saved; gradients are added up in float32.
+
+DeepSpeed keeps some of this to itself. Whatever is reached for beyond its interface is a method of `_Shards`, was read
+in 0.19.8, and is held by the tests of gradients and of going on.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import deepspeed
+import torch
+from deepspeed.runtime.utils import combine_grad_norm_groups
+from deepspeed.utils import (
+    safe_get_full_fp32_param,
+    safe_get_full_grad,
+    safe_get_full_optimizer_state,
+    safe_set_full_fp32_param,
+    safe_set_full_optimizer_state,
+    safe_set_local_fp32_param,
+    safe_set_local_optimizer_state,
+)
+from torch import nn
+from torch.optim import AdamW
+
+from longreach.model.parallel.engine import MOMENTS, STEP, Named, saved, trained
+from longreach.model.processes import rank, world
+
+WEIGHTS = 3  # the stage from which on they are sharded
+
+
+class Zero:
+    """`section` is the "zero_optimization" of a DeepSpeed configuration."""
+
+    def __init__(self, section: Mapping[str, Any], *, half: bool, clip: float) -> None:
+        self.shards, self.alone = True, False
+        self.lockstep = section["stage"] == WEIGHTS
+        self._half = half
+        self._settings = {
+            "zero_optimization": dict(section),
+            "bf16": {"enabled": half},
+            "data_types": {"grad_accum_dtype": "fp32"},
+            "gradient_clipping": clip,
+            "train_micro_batch_size_per_gpu": 1,
+            "gradient_accumulation_steps": 1,  # `micro_batch` says where a step ends
+            "zero_allow_untested_optimizer": True,
+            "zero_force_ds_cpu_optimizer": False,
+            "steps_per_print": None,
+        }
+
+    def place(self, model: Any, device: torch.device) -> None:
+        deepspeed.init_distributed("nccl" if device.type == "cuda" else "gloo", verbose=False)
+        self._exact: dict[str, torch.Tensor] = {}
+        if self._half:
+            self._exact = {name: each.detach() for name, each in trained(model)}
+            for each in model.parameters():  # not the frequencies of RoPE, which are buffers
+                each.data = each.data.to(torch.bfloat16)
+        if self.lockstep:
+            deepspeed.zero.Init(module=model, config_dict_or_path=self._settings, dtype=next(model.parameters()).dtype)
+
+    def prepare(self, model: Any, optimizer: Callable[[], Any]) -> tuple[nn.Module, Any]:
+        self.model, self.stepped = model, Patient(optimizer())
+        self._engine, *_ = deepspeed.initialize(model=model, optimizer=self.stepped, config=self._settings)
+        self._shards = _Shards(self._engine.optimizer, self.stepped, sharded_weights=self.lockstep)
+        self._shards.begin_moments()
+        for name, parameter in trained(model):
+            if name in self._exact:
+                self._shards.set(parameter, self._exact.pop(name))
+        return self._engine, Stepper(self._engine, self.stepped)
+
+    @contextlib.contextmanager
+    def micro_batch(self, *, last: bool) -> Iterator[None]:
+        self._engine.set_gradient_accumulation_boundary(last)
+        yield
+
+    def backward(self, loss: torch.Tensor) -> None:
+        self._engine.backward(loss, scale_wrt_gas=False)
+
+    def clip(self, largest: float) -> float:
+        """DeepSpeed clips as it steps, to what the settings say."""
+        return self._shards.gradient_norm()
+
+    def leave_out(self) -> None:
+        self.stepped.waits = True
+
+    def gradients(self) -> Named:
+        return ((name, safe_get_full_grad(each).cpu()) for name, each in trained(self.model))
+
+    def weights(self) -> Named:
+        for name, each in saved(self.model):
+            whole = safe_get_full_fp32_param(each) if each.requires_grad else None
+            if whole is not None:
+                yield name, whole.cpu()
+                continue
+            with deepspeed.zero.GatheredParameters([each], enabled=hasattr(each, "ds_id")):
+                yield name, each.detach().cpu().clone()
+
+    def moments(self) -> Named:
+        for name, parameter in trained(self.model):
+            for moment in MOMENTS:
+                yield f"{moment}.{name}", safe_get_full_optimizer_state(parameter, moment).cpu()
+        yield STEP, self._shards.steps()
+
+    def restore(self, moments: Mapping[str, torch.Tensor]) -> None:
+        self._shards.begin_moments(moments[STEP])
+        for name, parameter in trained(self.model):
+            for moment in MOMENTS:
+                self._shards.set(parameter, moments[f"{moment}.{name}"], moment)
+
+
+class Patient(AdamW):  # type: ignore[misc]
+    """AdamW that can be told to let one step go by: DeepSpeed then clears up as it always does."""
+
+    def __init__(self, like: Any) -> None:
+        super().__init__(like.param_groups, **{name: like.defaults[name] for name in ("lr", "betas", "eps", "fused")})
+        self.waits = False
+
+    def step(self, closure: Any = None) -> None:
+        if not self.waits:
+            super().step(closure)
+
+
+class Stepper:
+    """What the trainer takes for the optimizer: its step is the engine's."""
+
+    def __init__(self, engine: Any, inner: Patient) -> None:
+        self._engine, self._inner = engine, inner
+        self.param_groups = inner.param_groups
+
+    def step(self) -> None:
+        """Apply the gradients, clipped, or clear them away."""
+        self._engine.step()
+        self._inner.waits = False
+
+
+class _Shards:
+    """The flat parts of this process that DeepSpeed's optimizer keeps, which `inner` steps."""
+
+    def __init__(self, optimizer: Any, inner: Patient, *, sharded_weights: bool) -> None:
+        self._optimizer, self._inner, self._sharded_weights = optimizer, inner, sharded_weights
+
+    @property
+    def _flat(self) -> list[torch.Tensor]:
+        name = "fp32_partitioned_groups_flat" if self._sharded_weights else "single_partition_of_fp32_groups"
+        return list(getattr(self._optimizer, name))
+
+    def begin_moments(self, step: torch.Tensor | None = None) -> None:
+        """Make them before the first step does, so that they can be set and a first step be left out."""
+        for part in self._flat:
+            count = torch.zeros((), device=part.device) if step is None else step.to(part.device, copy=True)
+            self._inner.state[part] = {STEP: count, **{name: torch.zeros_like(part) for name in MOMENTS}}
+        if not self._sharded_weights:
+            self._optimizer._hp_optimizer_states_linked = False
+            self._optimizer._lazy_init_hp_params_optimizer_state()
+
+    def steps(self) -> torch.Tensor:
+        """That the moments are of."""
+        return torch.stack([self._inner.state[part][STEP].cpu() for part in self._flat]).max()
+
+    def gradient_norm(self) -> float:
+        """Before clipping; nan where it is none, for which DeepSpeed says -1."""
+        if self._sharded_weights:
+            norm = float(combine_grad_norm_groups(self._optimizer._get_norm_groups()))
+        else:
+            norm = float(self._optimizer.scaled_global_norm())
+        return norm if norm >= 0 else float("nan")
+
+    def set(self, parameter: Any, whole: torch.Tensor, moment: str | None = None) -> None:
+        """This process' part of a weight, or of one of its moments."""
+        whole = whole.to(parameter.device, torch.float32)
+        if not self._sharded_weights:
+            whole = whole.view(parameter.shape)
+            if moment:
+                safe_set_full_optimizer_state(parameter, whole, moment)
+            else:
+                safe_set_full_fp32_param(parameter, whole)
+            return
+        part = parameter.ds_tensor.ds_numel  # the last process' is filled up with zeros
+        filled = nn.functional.pad(whole.flatten(), (0, part * world() - whole.numel()))
+        mine = filled[part * rank() : part * (rank() + 1)]
+        if moment:
+            safe_set_local_optimizer_state(parameter, mine, moment)
+        else:
+            safe_set_local_fp32_param(parameter, mine)
