@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import socket
 import statistics
 from collections.abc import Callable
 from dataclasses import replace
@@ -73,6 +75,51 @@ def more(report: Report, work: Path, tiny: bool) -> None:
     force(kernels.FLEX)
     measure(report, work, f"rows of {longest}, documents of 1k, flex", config, "short", longest)
     measure(report, work, f"rows of {longest}, one document each, flex", config, "long", longest)
+
+
+ENGINES = {
+    "DDP": {},
+    "FSDP": {"fsdp": "full_shard"},
+    "ZeRO 2": {"deepspeed": "recipes/deepspeed-zero2.json"},
+    "ZeRO 3": {"deepspeed": "recipes/deepspeed-zero3.json"},
+    "ZeRO 3, offload": {"deepspeed": "recipes/deepspeed-zero3-offload.json"},
+}
+
+
+def whole(report: Report, work: Path, tiny: bool) -> None:
+    """What the engines below are held against."""
+    engine(report, work, tiny, "DDP")
+
+
+def fsdp(report: Report, work: Path, tiny: bool) -> None:
+    """The same by FSDP, which on one GPU shards nothing but computes in bfloat16 weights."""
+    engine(report, work, tiny, "FSDP")
+
+
+def zero2(report: Report, work: Path, tiny: bool) -> None:
+    """By DeepSpeed."""
+    engine(report, work, tiny, "ZeRO 2")
+
+
+def zero3(report: Report, work: Path, tiny: bool) -> None:
+    """By DeepSpeed, weights too."""
+    engine(report, work, tiny, "ZeRO 3")
+
+
+def offload(report: Report, work: Path, tiny: bool) -> None:
+    """By DeepSpeed, moments on the host."""
+    engine(report, work, tiny, "ZeRO 3, offload")
+
+
+def engine(report: Report, work: Path, tiny: bool, name: str) -> None:
+    """One process as torchrun starts it, rows of 16,384 tokens."""
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+    with socket.socket() as free_port:
+        free_port.bind(("127.0.0.1", 0))
+        port = str(free_port.getsockname()[1])
+    os.environ.update(alone, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+    length = 512 if tiny else 16_384
+    measure(report, work, f"rows of {length}, {name}", written_config(work, tiny), "long", length, **ENGINES[name])
 
 
 def written_config(work: Path, tiny: bool) -> Path:

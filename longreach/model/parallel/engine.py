@@ -57,12 +57,12 @@ class Engine(Protocol):
 
 
 def saved(model: Any) -> Named:
-    """The parameters and buffers that a checkpoint holds: of an adapter, what is trained. Each once, where it is."""
-    parameters = dict(model.named_parameters())
+    """What a checkpoint holds, parameters and buffers, where they lie: of an adapter all that is trained, by every name."""
     if is_peft_model(model):
-        yield from ((name, each) for name, each in parameters.items() if each.requires_grad)
+        named = model.named_parameters(remove_duplicate=False)
+        yield from ((name, each) for name, each in named if each.requires_grad)
         return
-    yield from parameters.items()
+    yield from model.named_parameters()
     persistent = model.state_dict().keys() - {name for name, _ in model.named_parameters(remove_duplicate=False)}
     yield from ((name, each) for name, each in model.named_buffers() if name in persistent)
 
