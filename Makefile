@@ -35,6 +35,8 @@ bench: $(VENV)/.vllm
 	$(BIN)/python -m benchmarks.sft
 	$(BIN)/python -m benchmarks.plan_published
 	$(BIN)/python -m benchmarks.plan_memory
+	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.scale_generate
 	$(BIN)/python -m benchmarks.loss_of_long_documents
 	$(BIN)/python -m benchmarks.retrieval --samples 2
 

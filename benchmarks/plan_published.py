@@ -5,7 +5,9 @@
 Sources, as read there: the paper's Table 10 (arXiv:2309.16039); docs/gpu.md, our own trainer; for ALST
 (arXiv:2506.13996) projects/sequence-parallelism/run-h100-*.yml of ArcticTraining, whose lengths its authors ran as the
 longest; README and accelerate_configs/zero3_offload.json of EasyContext; benchmarks/llama3_h100_202412_torchtitan.md of
-torchtitan; train_64K.sh and train_512K.sh of ProLong; TRL's claim of more than 300K tokens with Qwen3-8B on 8 H100.
+torchtitan; train_64K.sh and train_512K.sh of ProLong; TRL's claim of more than 300K tokens with Qwen3-8B on 8 H100, and
+of its release 1.13.0 the 1,048,576 tokens at 380 s a step and 56.2 GB; Llama 2's GPU hours (arXiv:2307.09288, Table 2,
+as quoted by others) for its 2T tokens.
 """
 
 from collections.abc import Sequence
@@ -117,10 +119,12 @@ LONGEST = (
         "EasyContext", "llama2-13b", "a100-80", 16, 1_000_000, RING | {"sequence_parallel": 16}, "ring of 16, the same"
     ),
 )
+TRL_ROW, TRL = 1_048_576, {"mode": FSDP, "sequence_parallel": 8, "offload": frozenset({ACTIVATIONS})}
 RAN = (  # who, model, GPUs, GPU, length, layout: they ran it, and did not say that it was the longest
     ("ProLong", "llama3-8b", 8, "h100", 65_536, {"mode": FSDP}),
     ("ProLong", "llama3-8b", 8, "h100", 524_288, {"mode": FSDP, "sequence_parallel": 8}),
     ("TRL", "qwen3-8b", 8, "h100", 300_000, {"mode": FSDP, "sequence_parallel": 8}),
+    ("TRL", "qwen3-8b", 8, "h100", TRL_ROW, TRL),
 )
 OURS = (  # docs/gpu.md: tokens of a row, rows at once, checkpointing, GB
     (4_096, 2, True, 22.4),
@@ -137,6 +141,9 @@ SPEEDS = (  # who, model, tokens of a row, GPU, tokens a second of one GPU
     ("EasyContext, data parallel", "llama2-7b", 65_536, "a100-80", 10_240 / 8),
     ("EasyContext, ring", "llama2-7b", 524_288, "a100-80", 2_133 / 8),
     ("EasyContext, ring", "llama2-7b", 700_000, "a100-80", 1_603 / 8),
+    ("TRL, ring", "qwen3-8b", TRL_ROW, "h100", TRL_ROW / 380 / 8),
+    ("Llama 2, from scratch", "llama2-7b", 4_096, "a100-80", 2e12 / 184_320 / 3600),
+    ("Llama 2, from scratch", "llama2-70b", 4_096, "a100-80", 2e12 / 1_720_320 / 3600),
 )
 
 

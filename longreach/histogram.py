@@ -20,6 +20,7 @@ except ModuleNotFoundError as error:
 # Of Okabe and Ito, told apart with every common kind of colour blindness; the last is for all further sources together
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 OTHERS = "others"
+BLOCK = 1 << 20  # texts, so that what is worked out on the way stays small
 
 Int64s = NDArray[np.int64]
 Binned = Mapping[str, tuple[int, ...]]  # tokens by source, one number for each bin
@@ -61,8 +62,11 @@ def binned(
     """The `tokens` that texts of these `lengths` give, by source and bin."""
     found = {}
     for name, each, given in zip(names, lengths, tokens, strict=True):
-        places = np.searchsorted(edges, each, side="right") - 1
-        sums = np.bincount(places, given, len(edges) - 1)  # in float64, exact to 2^53 tokens
+        sums = np.zeros(len(edges) - 1)  # in float64, exact to 2^53 tokens
+        for begin in range(0, len(each), BLOCK):
+            some = slice(begin, begin + BLOCK)
+            places = np.searchsorted(edges, each[some], side="right") - 1
+            sums += np.bincount(places, given[some], len(sums))
         found[name] = tuple(int(number) for number in sums)
     return found
 

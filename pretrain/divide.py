@@ -7,7 +7,7 @@ import numpy as np
 
 from longreach.rows.holdout import held_out
 from pretrain.config import SOURCE, PrepareSettings
-from pretrain.fill import Ints, Pass, Texts
+from pretrain.fill import Int64s, Pass, Texts
 from pretrain.mixplan import Plan, Stock, make_plan
 from pretrain.sources import SourceSpec
 from pretrain.tokenstore import TokenStore
@@ -21,7 +21,7 @@ class Divided:
     texts: Texts
     stocks: Sequence[Stock]
     plan: Plan
-    held_out: Sequence[Ints]  # document numbers, by source
+    held_out: Sequence[Int64s]  # document numbers, by source
 
     def passes(self) -> Iterator[Pass]:
         """What is trained on, pass by pass."""
@@ -44,7 +44,7 @@ def divide_documents(store: TokenStore, specs: Sequence[SourceSpec], settings: P
     for number, spec in enumerate(specs):
         lengths = texts.lengths[number]
         mask = held_out(lengths, store.column(number, "keys"), settings.long_from, settings.validation)
-        weights = store.column(number, "quality") if settings.quality_weight else np.ones(len(lengths), np.float32)
+        weights = store.column(number, "quality") if settings.quality_weight else np.float32(1)
         stocks.append(Stock(spec, lengths, np.where(mask, np.float32(0), weights)))
         held.append(np.flatnonzero(mask))
     return Divided(texts, stocks, make_plan(stocks, mix_of(settings)), held)

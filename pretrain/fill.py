@@ -7,16 +7,17 @@ from the store's files to the rows' files.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from longreach.rows.packing import Packed, best_fit_decreasing, concatenate
+from longreach.rows.packing import Ints, Packed, best_fit_decreasing, concatenate, index_dtype
 from longreach.rows.shards import RowWriter
 from pretrain.tokenstore import TokenFile, TokenStore
 
-Ints = npt.NDArray[np.int64]
+Int64s = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -24,20 +25,31 @@ class Texts:
     """Where the documents of each source lie in the token store."""
 
     tokens: Sequence[TokenFile]
-    starts: Sequence[Ints]
-    lengths: Sequence[Ints]
+    lengths: Sequence[Int64s]
 
     @classmethod
     def of(cls, store: TokenStore) -> "Texts":
         """All documents of a store."""
-        lengths = [store.column(number, "lengths") for number in range(store.sources)]
-        starts = [np.cumsum(each) - each for each in lengths]
-        return cls([store.tokens(number) for number in range(store.sources)], starts, lengths)
+        sources = range(store.sources)
+        return cls(
+            [store.tokens(number) for number in sources], [store.column(number, "lengths") for number in sources]
+        )
+
+    @cached_property
+    def starts(self) -> Sequence[Int64s]:
+        """The first token of each document; eight bytes a document that the plan of the mix can do without."""
+        return [_starts(each) for each in self.lengths]
 
     def piece(self, source: int, document: int, offset: int, length: int) -> npt.NDArray[Any]:
         """Some tokens of a document."""
         start = int(self.starts[source][document]) + offset
         return self.tokens[source].read(start, length)
+
+
+def _starts(lengths: Int64s) -> Int64s:
+    starts = np.cumsum(lengths)
+    starts -= lengths
+    return starts
 
 
 @dataclass(frozen=True)
@@ -48,10 +60,12 @@ class Pass:
     document: Ints
 
     @classmethod
-    def of(cls, documents: Sequence[Ints]) -> "Pass":
-        """From the document numbers of each source."""
-        sources = [np.full(len(each), number, np.int64) for number, each in enumerate(documents)]
-        return cls(np.concatenate(sources), np.concatenate(documents))
+    def of(cls, documents: Sequence[Int64s]) -> "Pass":
+        """From the document numbers of each source, which rise."""
+        sources = np.arange(len(documents), dtype=np.int32)
+        last = max((int(each[-1]) for each in documents if len(each)), default=0)
+        numbers = np.concatenate(documents, dtype=index_dtype(last), casting="same_kind")
+        return cls(np.repeat(sources, [len(each) for each in documents]), numbers)
 
 
 @dataclass
@@ -59,7 +73,7 @@ class Filled:
     """What went into the rows."""
 
     rows: int
-    tokens: Ints  # by source
+    tokens: Int64s  # by source
     cut: int = 0  # documents that stand in more than one piece
 
     @property
@@ -74,17 +88,23 @@ def fill_rows(
     """Write the rows of all passes; those that the writer has already are counted, not written again."""
     filled = Filled(0, np.zeros(len(texts.tokens), np.int64))
     for each in passes:
-        packed, items = packed_pass(each, texts, pack, writer.seq_len)
-        filled.tokens += np.bincount(
-            items.source[packed.item], weights=packed.length, minlength=len(filled.tokens)
-        ).astype(np.int64)
-        filled.cut += int((np.bincount(packed.item, minlength=1) > 1).sum())
-        for row in range(len(packed)):
-            if filled.rows >= writer.rows:
-                _write(writer, texts, items, packed, row)
-            filled.rows += 1
-            progress(filled.rows)
+        _fill_pass(filled, writer, texts, each, pack, progress)
     return filled
+
+
+def _fill_pass(
+    filled: Filled, writer: RowWriter, texts: Texts, each: Pass, pack: str, progress: Callable[[int], None]
+) -> None:
+    """The rows of one pass, whose index is gone with it."""
+    packed, items = packed_pass(each, texts, pack, writer.seq_len)
+    source = items.source[packed.item]
+    filled.tokens += [int(packed.length.sum(where=source == number)) for number in range(len(filled.tokens))]
+    filled.cut += len(np.unique(packed.item[packed.offset > 0]))
+    for row in range(len(packed)):
+        if filled.rows >= writer.rows:
+            _write(writer, texts, items, packed, row)
+        filled.rows += 1
+        progress(filled.rows)
 
 
 def packed_pass(each: Pass, texts: Texts, pack: str, seq_len: int) -> tuple[Packed, Pass]:
@@ -92,14 +112,15 @@ def packed_pass(each: Pass, texts: Texts, pack: str, seq_len: int) -> tuple[Pack
     if pack == "concat":
         order = _shuffled(len(each.source))
         each = Pass(each.source[order], each.document[order])
-    lengths = np.empty(len(each.source), np.int64)
+    longest = max(int(sizes.max(initial=0)) for sizes in texts.lengths)
+    lengths = np.empty(len(each.source), index_dtype(longest))
     for source, sizes in enumerate(texts.lengths):
         mine = each.source == source
         lengths[mine] = sizes[each.document[mine]]
     return (concatenate if pack == "concat" else best_fit_decreasing)(lengths, seq_len), each
 
 
-def _shuffled(count: int) -> Ints:
+def _shuffled(count: int) -> Int64s:
     """A fixed order in which neighbours of a stream are strangers: by a multiplicative hash of the place."""
     return np.argsort(np.arange(count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15), kind="stable")
 

@@ -38,10 +38,9 @@ class Histogram:
 def histogram(stocks: Sequence[Stock], plan: Plan) -> Histogram:
     """The bins from the shortest document to be had to the longest."""
     long_tokens, names = plan.mix.long_tokens, [stock.source.name for stock in stocks]
-    had = [np.concatenate(stock.members(long_tokens)) for stock in stocks]
+    had = [np.logical_or(*stock.members(long_tokens)) for stock in stocks]
     lengths = [stock.lengths[documents] for stock, documents in zip(stocks, had, strict=True)]
-    copies = [taken[documents].astype(np.int64) for taken, documents in zip(plan.copies, had, strict=True)]
-    taken = [each * times for each, times in zip(lengths, copies, strict=True)]
+    taken = [each * times[documents] for each, times, documents in zip(lengths, plan.copies, had, strict=True)]
     edges = edges_of(lengths)
 
     def counted(tokens: Sequence[Int64s]) -> Lengths:

@@ -1,6 +1,6 @@
 """The mix as documents: how often each one is taken, in which pass, and how near that comes to the shares planned.
 
-Lengths and weights in, copies out: ten million documents take some six seconds and 0.5 GB. Which documents are
+Lengths and weights in, copies out: ten million documents take some six seconds and 0.6 GB. Which documents are
 drawn depends on the seed, the name of the source and the document's number in it, and on nothing else of its source.
 """
 
@@ -13,14 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from longreach.errors import UserError
-from longreach.rows.copies import Floats, expected_copies, in_pass, numbers_of, whole_copies
+from longreach.rows.copies import Bools, Floats, expected_copies, in_pass, numbers_of, whole_copies
 from pretrain.sources import SourceSpec
 from pretrain.upsample import BUCKETS, Int64s, Mix, Quotas, quotas
 
+BLOCK = 1 << 20  # documents
 TOLERANCE = 0.005  # between a share of the tokens as planned and as realised
 
 Copies = npt.NDArray[np.unsignedinteger[Any]]
-Members = tuple[Int64s, Int64s]  # the numbers of a source's short and of its long documents
+Members = tuple[Bools, Bools]  # which of a source's documents are short ones to be had, and which long ones
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Stock:
         """The documents to be had, by length."""
         wanted = self.lengths > 0 if self.weights is None else (self.lengths > 0) & (self.weights > 0)
         long = self.lengths >= long_tokens
-        return np.flatnonzero(wanted & ~long), np.flatnonzero(wanted & long)
+        return wanted & ~long, wanted & long
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +81,12 @@ class Plan:
     def documents_in_pass(self, source: int, number: int) -> Int64s:
         """The documents of a source, by its place, that pass `number` holds, in their order."""
         name, copies = self.buckets[source * len(BUCKETS)].name, self.copies[source]
-        numbers = numbers_of(f"pass/{self.mix.seed}/{name}", np.arange(len(copies)))
-        return np.flatnonzero(in_pass(copies, numbers, self.passes, number))
+        passes, held = self.passes, np.empty(len(copies), np.bool_)
+        for begin in range(0, len(copies), BLOCK):  # what is worked out on the way is ten times as large
+            some = copies[begin : begin + BLOCK]
+            numbers = numbers_of(f"pass/{self.mix.seed}/{name}", np.arange(begin, begin + len(some)))
+            held[begin : begin + BLOCK] = in_pass(some, numbers, passes, number)
+        return np.flatnonzero(held)
 
 
 def make_plan(stocks: Sequence[Stock], mix: Mix) -> Plan:
@@ -89,7 +94,7 @@ def make_plan(stocks: Sequence[Stock], mix: Mix) -> Plan:
     _check_weights(stocks)
     members = [stock.members(mix.long_tokens) for stock in stocks]
     available = np.array(
-        [[int(stock.lengths[each].sum()) for each in pair] for stock, pair in zip(stocks, members, strict=True)]
+        [[int(stock.lengths.sum(where=each)) for each in pair] for stock, pair in zip(stocks, members, strict=True)]
     )
     asked = quotas([stock.source for stock in stocks], available, mix)
     copies = tuple(_copies(*each, mix) for each in zip(stocks, members, asked.tokens, strict=True))
@@ -121,7 +126,7 @@ def _copies(stock: Stock, members: Members, tokens: Int64s, mix: Mix) -> Copies:
         lengths = stock.lengths[documents]
         weights = None if stock.weights is None else stock.weights[documents]
         expected = expected_copies(lengths, weights, wanted, mix.max_epochs)
-        numbers = numbers_of(f"copies/{mix.seed}/{stock.source.name}", documents)
+        numbers = numbers_of(f"copies/{mix.seed}/{stock.source.name}", np.flatnonzero(documents))
         copies[documents] = whole_copies(lengths, expected, wanted, numbers)
     return copies
 
@@ -131,21 +136,21 @@ def _buckets(
 ) -> tuple[Bucket, ...]:
     """The plan as a table, with what the copies make of it."""
     cells = [
-        (stock, bucket, documents, taken[documents].astype(np.int64))
+        (stock, bucket, documents, taken)
         for stock, pair, taken in zip(stocks, members, copies, strict=True)
         for bucket, documents in zip(BUCKETS, pair, strict=True)
     ]
-    tokens = [int(taken @ stock.lengths[documents]) for stock, _, documents, taken in cells]
+    tokens = [int((taken * stock.lengths).sum(where=documents)) for stock, _, documents, taken in cells]
     total = max(1, sum(tokens))
     return tuple(
         Bucket(
             name=stock.source.name,
             bucket=bucket,
-            available_documents=len(documents),
-            available_tokens=int(stock.lengths[documents].sum()),
+            available_documents=int(np.count_nonzero(documents)),
+            available_tokens=int(stock.lengths.sum(where=documents)),
             planned_tokens=int(planned),
             planned_share=float(share),
-            documents=int(np.count_nonzero(taken)),
+            documents=int(np.count_nonzero(taken[documents])),
             tokens=realised,
             realised_share=realised / total,
         )

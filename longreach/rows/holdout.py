@@ -16,12 +16,32 @@ def held_out(
     """
     mask = np.zeros(len(lengths), bool)
     for kind in (lengths < long_from, lengths >= long_from):
-        (members,) = np.nonzero(kind)
-        if not share or not len(members):
+        members = np.count_nonzero(kind)
+        if not share or not members:
             continue
-        ranked = members[np.argsort(keys[members], kind="stable")]
-        within = int(np.searchsorted(np.cumsum(lengths[ranked]), share * lengths[ranked].sum(), side="right"))
-        taken = max(within, 1 if len(members) >= FEWEST else 0)
+        tokens = share * lengths.sum(where=kind)
+        ranked = _first(lengths, keys, kind, tokens, share)
+        within = int(np.searchsorted(np.cumsum(lengths[ranked]), tokens, side="right"))
+        taken = max(within, 1 if members >= FEWEST else 0)
         if taken:
-            mask[members[keys[members] <= keys[ranked[taken - 1]]]] = True
+            mask |= kind & (keys <= keys[ranked[taken - 1]])
     return mask
+
+
+def _first(
+    lengths: npt.NDArray[np.int64],
+    keys: npt.NDArray[np.uint64],
+    kind: npt.NDArray[np.bool_],
+    tokens: float,
+    part: float,
+) -> npt.NDArray[np.int64]:
+    """Documents of a kind by their keys, from the smallest on: some that hold more than `tokens`, or all.
+
+    Keys are evenly spread, so that twice the `part` of them is mostly enough, and no more are sorted.
+    """
+    while True:
+        part *= 2
+        near = kind if part >= 1 else kind & (keys < np.uint64(int(part * 2**64)))
+        if part >= 1 or lengths.sum(where=near) > tokens:
+            documents = np.flatnonzero(near)
+            return documents[np.argsort(keys[documents], kind="stable")]

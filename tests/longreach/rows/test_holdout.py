@@ -34,3 +34,16 @@ def test_at_least_one_of_ten_and_none_of_few_or_when_none_is_asked_for() -> None
     assert not held_out(few, np.arange(9, dtype=np.uint64), 1_000, 0.001).any()
     assert not held_out(ten, np.arange(10, dtype=np.uint64), 1_000, 0.0).any()
     assert not held_out(np.empty(0, np.int64), np.empty(0, np.uint64), 1_000, 0.1).any()
+
+
+@pytest.mark.parametrize(
+    "keys", [KEYS >> np.uint64(40), KEYS | np.uint64(3 << 62), np.full(len(KEYS), (1 << 64) - 1, np.uint64)]
+)
+@pytest.mark.parametrize("share", [0.0001, 0.2, 0.7, 1.0])
+def test_what_is_taken_is_what_a_sort_of_all_keys_takes(keys: np.ndarray, share: float) -> None:
+    expected = np.zeros(len(LENGTHS), bool)
+    for kind in (LENGTHS < 1_000, LENGTHS >= 1_000):
+        ranked = np.flatnonzero(kind)[np.argsort(keys[kind], kind="stable")]
+        within = np.searchsorted(np.cumsum(LENGTHS[ranked]), share * LENGTHS[ranked].sum(), side="right")
+        expected |= kind & (keys <= keys[ranked[max(1, within) - 1]])
+    assert (held_out(LENGTHS, keys, 1_000, share) == expected).all()

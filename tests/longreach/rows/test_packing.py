@@ -1,5 +1,6 @@
 """Packing: no token lost or doubled, documents whole unless longer than a row, as few rows as best fit finds."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from longreach.rows.packing import Packed, best_fit_decreasing, concatenate
+from longreach.rows.packing import Packed, best_fit_decreasing, concatenate, index_dtype
 
 Packing = Callable[[list[int], int], Packed]
 both = pytest.mark.parametrize("pack", [best_fit_decreasing, concatenate])
@@ -62,7 +63,8 @@ def test_no_row_overflows_or_is_empty(pack: Packing, lengths: list[int], seq_len
     assert all(length > 0 for row in pieces(packed) for *_, length in row)
     assert len(packed) == len(pieces(packed))
     assert packed.rows[0] == 0
-    assert {array.dtype for array in (packed.rows, packed.item, packed.offset, packed.length)} == {np.dtype(np.int64)}
+    assert packed.rows.dtype == np.int64
+    assert {array.dtype.kind for array in (packed.item, packed.offset, packed.length)} == {"i"}
 
 
 @given(lengths=documents, seq_len=row_lengths)
@@ -121,3 +123,21 @@ def test_no_tokens_make_no_rows(pack: Packing, lengths: list[int]) -> None:
 def test_nonsense_is_refused(pack: Packing, lengths: list[int], seq_len: int) -> None:
     with pytest.raises(ValueError, match=r"a row of|lengths are"):
         pack(lengths, seq_len)
+
+
+@both
+def test_a_document_of_more_tokens_than_four_bytes_count(pack: Packing) -> None:
+    size, row = (1 << 32) + 5, 1 << 30
+    packed = pack([7, size], row)
+    held = {}
+    for item, offset, length in itertools.chain.from_iterable(pieces(packed)):
+        held[item, offset] = length
+    assert sum(held.values()) == size + 7
+    assert max(offset + length for (_, offset), length in held.items()) == size
+
+
+def test_numbers_take_four_bytes_while_they_fit() -> None:
+    assert index_dtype((1 << 31) - 1) == np.int32
+    assert index_dtype(1 << 31) == np.int64
+    packed = best_fit_decreasing([5, 9, 3], 8)
+    assert {array.dtype for array in (packed.item, packed.offset, packed.length)} == {np.dtype(np.int32)}

@@ -1,0 +1,227 @@
+"""What `pretrain prepare` holds of up to 100 million documents: peak memory and time of its index and order.
+
+    python -m benchmarks.scale [--documents 1M,10M,100M] [--tokens-each 4000] [--mix all,upsampled]
+    python -m benchmarks.scale --command [--documents 100k,400k]    the whole command, on short made-up texts
+
+The first is a simulation: lengths are drawn from a log-normal distribution (sigma 1.5) into the real token store, whose
+tokens are a hole in a file; then the command's own functions run on it, in a process of its own for each line: held-out
+documents and the plan of the mix, the passes and their packing as a run meets them that was killed when all but its
+last 1,000 rows were written, the histogram, and the order of all rows in one epoch of training. What is left out is
+flat in the number of documents: reading, tokenizing, and writing the other rows. Sources are web, code and books, 90, 9
+and 1 % of the documents, books 20 times as long. The mix `all` takes 99 % of the tokens, so that every document is
+drawn for and nearly all are packed in one pass; `upsampled` is the preset of the recipes. Memory is the peak of all
+resident pages, those of mapped files included. The bar: 100 million documents in 8 GB.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from benchmarks.attention_and_loss import resident
+from longreach.config import size
+from longreach.rows.order import RowOrder
+from longreach.rows.rows import Rows
+from longreach.rows.shards import RowWriter
+from pretrain.config import PrepareSettings
+from pretrain.divide import Divided, divide_documents
+from pretrain.fill import Filled, Pass, fill_rows
+from pretrain.histogram import histogram
+from pretrain.prepare import VALIDATION, with_preset
+from pretrain.tokenstore import Batch, TokenStore
+
+BAR_GB = 8
+ROOT = Path(__file__).parents[1]
+SEQ_LEN, DTYPE = 32_768, np.dtype("<u2")
+SOURCES = {"web": (0.9, 1.0), "code": (0.09, 1.0), "books": (0.01, 20.0)}  # part of the documents, relative length
+SIGMA, SHORTEST, LONGEST = 1.5, 16, 10_000_000  # of the lengths, in tokens
+BLOCK, WRITTEN = 1 << 20, 1_000
+MIXES = ("all", "upsampled")
+STAGES = ("plan", "rows", "lengths", "order")
+
+
+@dataclass
+class Stages:
+    """Seconds and peak memory of each stage of one process."""
+
+    found: dict[str, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def measured(self, name: str) -> Iterator[None]:
+        """One stage; the peak that came before it is forgotten."""
+        Path("/proc/self/clear_refs").write_text("5")
+        begun = time.perf_counter()
+        yield
+        self.found[name] = {"seconds": time.perf_counter() - begun, "peak": resident("VmHWM")}
+
+
+def main() -> None:
+    """Print the table, or in a child the figures of one line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--documents", default="")
+    parser.add_argument("--tokens-each", type=size, default=4_000, help="of a document, in the mean")
+    parser.add_argument("--mix", default=",".join(MIXES))
+    parser.add_argument("--command", action="store_true", help="the whole command instead")
+    parser.add_argument("--folder", help="where the columns lie for the while: 20 bytes a document")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(simulate(size(given.documents), given.tokens_each, given.mix, given.folder)))
+    elif given.command:
+        whole_command([size(each) for each in (given.documents or "100k,400k").split(",")], given.folder)
+    else:
+        documents = (given.documents or "1M,10M").split(",")
+        sys.exit(not simulated(documents, given.tokens_each, given.mix.split(","), given.folder))
+
+
+def simulated(documents: Sequence[str], tokens_each: int, mixes: Sequence[str], folder: str | None) -> bool:
+    """Print the table of the simulation; whether every line keeps to the bar."""
+    stages = " | ".join(f"{name}, GB | s" for name in STAGES)
+    print(f"| documents | tokens | mix | passes | rows | {stages} | peak, GB | bytes a document |")
+    print("|---:|---:|---|---:|---:|" + "---:|---:|" * len(STAGES) + "---:|---:|")
+    peaks = [line(each, tokens_each, mix, folder) for each in documents for mix in mixes]
+    print(f"\nlargest peak: {max(peaks):.2f} GB, the bar is {BAR_GB} GB at 100,000,000 documents")
+    return max(peaks) <= BAR_GB
+
+
+def line(documents: str, tokens_each: int, mix: str, folder: str | None) -> float:
+    """Print one line of the table; its peak in GB."""
+    command = [sys.executable, "-m", "benchmarks.scale", "--one", "--documents", documents, "--mix", mix]
+    more = ["--tokens-each", str(tokens_each), *(["--folder", folder] if folder else [])]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, *more], cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE)
+    found = json.loads(done.stdout)
+    stages = [found["stages"][name] for name in STAGES]
+    peak = max(stage["peak"] for stage in stages)
+    cells = " | ".join(f"{stage['peak'] / 1e9:.2f} | {stage['seconds']:,.0f}" for stage in stages)
+    counts = f"{found['documents']:,} | {found['tokens'] / 1e9:,.0f}B | {mix} | {found['passes']} | {found['rows']:,}"
+    each = (peak - found["before"]) / found["documents"]
+    print(f"| {counts} | {cells} | {peak / 1e9:.2f} | {each:.0f} |", flush=True)
+    return float(peak / 1e9)
+
+
+def simulate(documents: int, tokens_each: int, mix: str, place: str | None) -> dict[str, Any]:
+    """The command's own work on made-up lengths, stage by stage."""
+    stages = Stages()
+    with TemporaryDirectory(dir=place) as folder:
+        store = made_up(Path(folder) / "store", documents, tokens_each)
+        tokens, before = sum(each.tokens for each in store.progress), resident("VmRSS")
+        settings, specs, _ = with_preset(settings_of(mix, tokens))
+        with stages.measured("plan"):
+            divided = divide_documents(store, specs, settings)
+        with stages.measured("rows"):
+            filled = last_rows(divided, Path(folder) / "rows")
+        with stages.measured("lengths"):
+            histogram(divided.stocks, divided.plan)
+        with stages.measured("order"):
+            in_order(filled.rows)
+    counts = {"documents": documents, "tokens": tokens, "passes": divided.plan.passes, "rows": filled.rows}
+    return counts | {"before": before, "stages": stages.found}
+
+
+def settings_of(mix: str, tokens: int) -> PrepareSettings:
+    """As of the command line; `tokens` are all that there are."""
+    common = {"source": tuple(f"{name}={name}" for name in SOURCES), "seq_len": SEQ_LEN, "validation": 0.0001}
+    if mix == "upsampled":
+        return PrepareSettings(**common, preset="llama2-long")
+    return PrepareSettings(**common, tokens=int(0.99 * tokens))
+
+
+def made_up(folder: Path, documents: int, tokens_each: int) -> TokenStore:
+    """A token store of that many documents, as the reading of three sources leaves it, but for the tokens."""
+    store = TokenStore(folder, len(SOURCES), DTYPE, {})
+    store.open()
+    random = np.random.default_rng(0)
+    mean = tokens_each / sum(part * relative for part, relative in SOURCES.values())
+    for number, (part, relative) in enumerate(SOURCES.values()):
+        left = round(part * documents)
+        while left:
+            lengths = drawn(random, min(left, BLOCK), mean * relative)
+            store.append(number, batch_of(lengths, random))
+            store.progress[number].tokens += int(lengths.sum())
+            left -= len(lengths)
+        store.finish(number)
+        os.truncate(folder / f"{number}.tokens", store.progress[number].tokens * DTYPE.itemsize)  # a hole
+    return store
+
+
+def drawn(random: np.random.Generator, count: int, mean: float) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Lengths in tokens."""
+    lengths = random.lognormal(np.log(mean) - SIGMA**2 / 2, SIGMA, count)
+    return lengths.clip(SHORTEST, LONGEST).astype(np.int64)
+
+
+def batch_of(lengths: np.ndarray[Any, np.dtype[np.int64]], random: np.random.Generator) -> Batch:
+    """What the store takes, without tokens and lists."""
+    keys = random.integers(0, 1 << 64, len(lengths), np.uint64)
+    none = np.empty(0, DTYPE)
+    return Batch(len(lengths), "", none, lengths, keys, np.ones(len(lengths), np.float32))
+
+
+def last_rows(divided: Divided, folder: Path) -> Filled:
+    """The rows held out, then every pass, packed; the rows before the last ones count as written before a kill."""
+    with RowWriter(folder / VALIDATION, SEQ_LEN, DTYPE, 0) as writer:
+        fill_rows(writer, divided.texts, iter([Pass.of(divided.held_out)]), "best-fit", lambda _: None)
+    with RowWriter(folder, SEQ_LEN, DTYPE, 0) as writer:
+        writer.rows = max(0, divided.plan.tokens // SEQ_LEN - WRITTEN)
+        return fill_rows(writer, divided.texts, divided.passes(), "best-fit", lambda _: None)
+
+
+def in_order(rows: int) -> None:
+    """One epoch of training asks for every row."""
+    order = RowOrder(rows, seed=0)
+    for begin in range(0, rows, BLOCK):
+        order.take(np.arange(begin, min(begin + BLOCK, rows)))
+
+
+def whole_command(documents: Sequence[int], place: str | None) -> None:
+    """Print what the command takes on texts of some 60 tokens; the largest child so far is what the system tells."""
+    print("| documents | MB of text | s | peak, MB | lists, bytes a document | index of the rows | Rows opened, MB |")
+    print("|---:|---:|---:|---:|---:|---:|---:|")
+    for count in sorted(documents):
+        with TemporaryDirectory(dir=place) as folder:
+            docs, out = Path(folder) / "docs.jsonl", Path(folder) / "rows"
+            text = written(docs, count)
+            begun = time.perf_counter()
+            command = [sys.executable, "-m", "pretrain", "prepare", "--source", f"text={docs}", "--seq-len", "2048"]
+            subprocess.run([*command, "--workers", "1", "--out", str(out)], cwd=ROOT, check=True, capture_output=True)
+            seconds = time.perf_counter() - begun
+            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
+            lists, index = (out / "documents.jsonl").stat().st_size, (out / "segments.npy").stat().st_size
+            cells = f"{lists / count:.0f} | {index / count:.0f} | {opened(out) / 1e6:.1f}"
+            print(f"| {count:,} | {text / 1e6:,.0f} | {seconds:.0f} | {peak:,.0f} | {cells} |", flush=True)
+
+
+def written(path: Path, count: int) -> int:
+    """Short texts of common words as JSON lines; returns their bytes."""
+    words = np.array("the of and to in a is that for it as was with be by on not he his but at are this have".split())
+    random, total = np.random.default_rng(0), 0
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(count):
+            text = " ".join(random.choice(words, 60))
+            total += len(text)
+            file.write(json.dumps({"text": f"{number} {text}"}) + "\n")
+    return total
+
+
+def opened(folder: Path) -> int:
+    """Bytes of memory that rows take when they are opened and counted."""
+    before = resident("VmRSS")
+    rows = Rows(folder)
+    assert len(rows)
+    return resident("VmRSS") - before
+
+
+if __name__ == "__main__":
+    main()
