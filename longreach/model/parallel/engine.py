@@ -57,7 +57,7 @@ class Engine(Protocol):
 
 
 def saved(model: Any) -> Named:
-    """What a checkpoint holds, parameters and buffers, where they lie: of an adapter all that is trained, by every name."""
+    """What a checkpoint holds, where it lies: of an adapter all that is trained, by every name that it has."""
     if is_peft_model(model):
         named = model.named_parameters(remove_duplicate=False)
         yield from ((name, each) for name, each in named if each.requires_grad)
