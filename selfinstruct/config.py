@@ -15,6 +15,7 @@ ENGINES = ("auto", "vllm", "http", "transformers", "extractive")
 TEMPLATE_TOKENS = 64  # kept free for the chat template and for block sums that fall short of the joint count
 
 _DOCUMENTS, _TASKS, _ENGINE, _CHECKS, _RUN = "Documents", "Tasks", "Engine", "Checks", "Run"
+_DRY_RUN = "What --dry-run plans for"
 
 
 def _every(text: str) -> int:
@@ -137,6 +138,19 @@ class GenerateSettings:
         group=_RUN,
         metavar="I/N",
         parse=_shard,
+        shapes_output=False,
+    )
+
+    gpu: str = setting("h100", "GPU or node, as of pretrain plan.", group=_DRY_RUN, metavar="NAME", shapes_output=False)
+    gpus: int = setting(
+        0, "GPUs of all servers; 0: of one, or of each --base-url.", group=_DRY_RUN, metavar="N", shapes_output=False
+    )
+    price: float = setting(0.0, "Dollars of one GPU for an hour.", group=_DRY_RUN, metavar="USD", shapes_output=False)
+    shape: str = setting(
+        "",
+        "Alias, folder, config.json or hub id of a model of the same shape, where --model is but a server's name.",
+        group=_DRY_RUN,
+        metavar="M",
         shapes_output=False,
     )
 
