@@ -39,6 +39,7 @@ class Estimate:
     requests: Counter[str] = field(default_factory=Counter)  # by task, by check
     own: Load = field(default_factory=Load)
     judged: Load = field(default_factory=Load)
+    asked: set[tuple[str, int]] = field(default_factory=set)  # chunks of the document at hand that were asked about
 
     def ask(self, kind: str, overhead: int, text: int, reply: int, *, cached: bool, judge: bool = False) -> None:
         """Count one request on a text, which is `cached` where a request before it was on the same."""
@@ -74,6 +75,7 @@ def _count(unit: Unit, settings: GenerateSettings, overhead: Mapping[str, int], 
     if unit.parts:
         _count_summary(unit, settings, overhead, total)
         return
+    total.asked = {chunk for chunk in total.asked if chunk[0] == unit.document.id} | {(unit.document.id, unit.first)}
     text = unit.outline.tokens_of(unit.first, unit.last)
     for position, task in enumerate(unit.tasks):
         total.ask(task.name, overhead[task.prompt], text, REPLY_TOKENS[task.name], cached=position > 0)
@@ -105,7 +107,8 @@ def _count_summary(unit: Unit, settings: GenerateSettings, overhead: Mapping[str
     """Summaries of the parts, merged upward; the last is checked against what it was written from."""
     reply = REPLY_TOKENS["section_summary"]
     for part in unit.parts:
-        total.ask("summary of a part", overhead["section_summary"], part.tokens, reply, cached=False)
+        known = (unit.document.id, part.first) in total.asked
+        total.ask("summary of a part", overhead["section_summary"], part.tokens, reply, cached=known)
     number, group = len(unit.parts), max(2, settings.chunk_tokens // reply)
     basis, whole = unit.outline.tokens_of(unit.first, unit.last), number == 1
     while number > 1:
