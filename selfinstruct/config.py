@@ -12,6 +12,11 @@ CHECKS = ("form", "evidence", "duplicates", "leak", "roundtrip", "critique")
 TARGETS = ("sharegpt", "alpaca", "prompt-completion", "dpo")  # of export
 MODEL_CHECKS = frozenset({"leak", "roundtrip", "critique"})
 ENGINES = ("auto", "vllm", "http", "transformers", "extractive")
+RAY = (  # docs/generate.md has what was tried
+    "no engine for Ray Data: it fails a whole run for one prompt that is too long or one server that is down, and does "
+    "not say which replies were cut off. On a Ray cluster let Ray run the shards (recipes/generate_ray.py), or "
+    "serve the model there and give --base-url"
+)
 TEMPLATE_TOKENS = 64  # kept free for the chat template and for block sums that fall short of the joint count
 
 _DOCUMENTS, _TASKS, _ENGINE, _CHECKS, _RUN = "Documents", "Tasks", "Engine", "Checks", "Run"
@@ -85,7 +90,7 @@ class GenerateSettings:
     top_p: float = setting(0.95, "Nucleus sampling of the generator.", group=_TASKS, metavar="F")
     seed: int = setting(0, "Of chunks, tasks, sampling and evidence depth.", group=_TASKS, metavar="N")
 
-    engine: str = setting("auto", "Where completions come from.", group=_ENGINE, choices=ENGINES)
+    engine: str = setting("auto", "Where completions come from.", group=_ENGINE, choices=ENGINES, refused={"ray": RAY})
     model: str = setting("", "Folder, hub id, or the name the server knows.", group=_ENGINE, metavar="M")
     base_url: tuple[str, ...] = setting(
         (), "OpenAI-compatible servers of --engine http.", group=_ENGINE, metavar="U...", secret=True
