@@ -135,3 +135,11 @@ def test_a_document_of_one_chunk_is_checked_against_its_text_one_of_many_against
     one = figures(CliRunner().invoke(main, command))
     assert one["requests"] == {"summary of a part": 1, "check: critique": 1}
     assert one["prompt_tokens_cached"] == one["tokens"]
+
+
+def test_a_part_that_was_asked_about_is_cached_when_its_summary_is_written(dry_run: Any) -> None:
+    command = (*SERVED, "--tasks", "short_answer,summary", "--checks", "form", "--json")
+    every = figures(dry_run(*command, "--chunks-per-doc", "all"))
+    assert every["chunks"] > 1
+    assert every["prompt_tokens_cached"] == every["tokens"]
+    assert 0 < figures(dry_run(*command, "--chunks-per-doc", 1))["prompt_tokens_cached"] < every["tokens"]
