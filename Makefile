@@ -34,6 +34,7 @@ bench: $(VENV)/.vllm
 	$(BIN)/python benchmarks/attention_and_loss.py
 	$(BIN)/python -m benchmarks.sft
 	$(BIN)/python -m benchmarks.plan_published
+	$(BIN)/python -m benchmarks.serving_published
 	$(BIN)/python -m benchmarks.plan_memory
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.scale_generate

@@ -29,13 +29,15 @@ def setting(
     group: str = "",
     metavar: str = "",
     choices: tuple[str, ...] = (),
+    refused: Mapping[str, str] | None = None,
     parse: Callable[[str], Any] | None = None,
     shapes_output: bool = True,
     secret: bool = False,
 ) -> Any:
     """A field of a settings dataclass.
 
-    `parse` reads a value as typed by the user and raises ValueError where it is wrong. `shapes_output` tells whether a
+    `parse` reads a value as typed by the user and raises ValueError where it is wrong. `refused` holds, beside the
+    choices, what users may well look for in vain, and what to do instead. `shapes_output` tells whether a
     run folder made with another value may be gone on with. A `secret` is never written down.
     """
     meta = {
@@ -43,6 +45,7 @@ def setting(
         "group": group,
         "metavar": metavar,
         "choices": choices,
+        "refused": refused or {},
         "parse": parse,
         "shapes_output": shapes_output and not secret,
         "secret": secret,
@@ -127,12 +130,26 @@ def _option(entry: Field[Any]) -> Callable[[Command], Command]:
         flag,
         default=None,
         multiple=isinstance(default, tuple) and meta["parse"] is None,
-        type=click.Choice(meta["choices"]) if meta["choices"] else str,
+        type=Choices(meta["choices"], meta["refused"]) if meta["choices"] else str,
         metavar=meta["metavar"] or None,
         help=_help(entry),
         cls=GroupedOption,
         group=meta["group"],
     )
+
+
+class Choices(click.Choice[str]):
+    """One of some words; a word that is refused is met with its reason."""
+
+    def __init__(self, choices: Iterable[str], refused: Mapping[str, str]) -> None:
+        super().__init__(choices)
+        self._refused = refused
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The word, or a usage error."""
+        if value in self._refused:
+            self.fail(self._refused[value], param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class GroupedOption(click.Option):
@@ -181,6 +198,8 @@ def _convert(entry: Field[Any], value: Any) -> Any:
     meta, default = entry.metadata, entry.default
     if meta["parse"] is not None:
         return meta["parse"](",".join(map(str, value)) if isinstance(value, list) else str(value))
+    if str(value) in meta["refused"]:
+        raise ValueError(meta["refused"][str(value)])
     if meta["choices"] and value not in meta["choices"]:
         raise ValueError(f"{value!r} is none of {', '.join(meta['choices'])}")
     if isinstance(default, bool):

@@ -12,9 +12,15 @@ CHECKS = ("form", "evidence", "duplicates", "leak", "roundtrip", "critique")
 TARGETS = ("sharegpt", "alpaca", "prompt-completion", "dpo")  # of export
 MODEL_CHECKS = frozenset({"leak", "roundtrip", "critique"})
 ENGINES = ("auto", "vllm", "http", "transformers", "extractive")
+RAY = (  # docs/generate.md has what was tried
+    "no engine for Ray Data: it fails a whole run for one prompt that is too long or one server that is down, and does "
+    "not say which replies were cut off. On a Ray cluster let Ray run the shards (recipes/generate_ray.py), or "
+    "serve the model there and give --base-url"
+)
 TEMPLATE_TOKENS = 64  # kept free for the chat template and for block sums that fall short of the joint count
 
 _DOCUMENTS, _TASKS, _ENGINE, _CHECKS, _RUN = "Documents", "Tasks", "Engine", "Checks", "Run"
+_DRY_RUN = "What --dry-run plans for"
 
 
 def _every(text: str) -> int:
@@ -84,7 +90,7 @@ class GenerateSettings:
     top_p: float = setting(0.95, "Nucleus sampling of the generator.", group=_TASKS, metavar="F")
     seed: int = setting(0, "Of chunks, tasks, sampling and evidence depth.", group=_TASKS, metavar="N")
 
-    engine: str = setting("auto", "Where completions come from.", group=_ENGINE, choices=ENGINES)
+    engine: str = setting("auto", "Where completions come from.", group=_ENGINE, choices=ENGINES, refused={"ray": RAY})
     model: str = setting("", "Folder, hub id, or the name the server knows.", group=_ENGINE, metavar="M")
     base_url: tuple[str, ...] = setting(
         (), "OpenAI-compatible servers of --engine http.", group=_ENGINE, metavar="U...", secret=True
@@ -137,6 +143,19 @@ class GenerateSettings:
         group=_RUN,
         metavar="I/N",
         parse=_shard,
+        shapes_output=False,
+    )
+
+    gpu: str = setting("h100", "GPU or node, as of pretrain plan.", group=_DRY_RUN, metavar="NAME", shapes_output=False)
+    gpus: int = setting(
+        0, "GPUs of all servers; 0: of one, or of each --base-url.", group=_DRY_RUN, metavar="N", shapes_output=False
+    )
+    price: float = setting(0.0, "Dollars of one GPU for an hour.", group=_DRY_RUN, metavar="USD", shapes_output=False)
+    shape: str = setting(
+        "",
+        "Alias, folder, config.json or hub id of a model of the same shape, where --model is but a server's name.",
+        group=_DRY_RUN,
+        metavar="M",
         shapes_output=False,
     )
 

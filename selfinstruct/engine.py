@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from longreach.engines.access import engine_args, http_engine
+from longreach.engines.access import HTTP_AT_ONCE, engine_args, http_engine
 from longreach.engines.base import Engine
 from longreach.engines.budget import Budget, Budgeted
 from longreach.errors import UserError
 from selfinstruct.config import GenerateSettings
 
 EXTRACTIVE = "extractive"
+VLLM_AT_ONCE = 256  # requests, where nobody says
 EXTRACTIVE_NOTE = (
     "extractive: pairs are taken from the text by rule, with no model; good for a trial of the whole path and for "
     "reading drills, not for paraphrase, reasoning or style. Checks that need a model (leak, round trip, critique) are "
@@ -56,6 +57,11 @@ def engine_name(settings: GenerateSettings) -> tuple[str, str]:
     return _auto(settings) if settings.engine == "auto" else (settings.engine, "")
 
 
+def at_once(settings: GenerateSettings) -> int:
+    """Requests under way at each server, or in vLLM here."""
+    return settings.concurrency or (HTTP_AT_ONCE if engine_name(settings)[0] == "http" else VLLM_AT_ONCE)
+
+
 def _auto(settings: GenerateSettings) -> tuple[str, str]:
     if settings.base_url:
         return "http", "--base-url is given"
@@ -86,7 +92,7 @@ def _engine(name: str, settings: GenerateSettings) -> Engine:
     if name == "vllm":
         from longreach.engines.vllm import VllmEngine
 
-        return VllmEngine(settings.model, concurrency=settings.concurrency or 256, engine_args=args)
+        return VllmEngine(settings.model, concurrency=at_once(settings), engine_args=args)
     from longreach.engines.transformers import TransformersEngine
 
     return TransformersEngine(settings.model)

@@ -56,12 +56,61 @@ def print_estimate(figures: Mapping[str, Any], *, as_json: bool) -> None:
             share(figures["prompt_tokens_cached"], figures["prompt_tokens"]),
         ),
         ("reply tokens", figures["reply_tokens"], ""),
-        ("hours", f"{figures['hours']:.2f}", ""),
-        ("  without prefix cache", f"{figures['hours_without_prefix_cache']:.2f}", ""),
+        *_assumed_hours(figures),
         ("cost in dollars", f"{figures['cost']:.2f}", ""),
     ]
     print_table(("", "number", "share"), rows)
+    if figures["needs"]:
+        print_needs(figures["needs"])
+    else:
+        click.echo(f"GPU hours: {figures['not_planned']}")
     click.echo(f"assumed: {figures['assumed']}. Nothing was asked or written.")
+
+
+def _assumed_hours(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """By speeds that are assumed, where no GPU hours could be computed."""
+    if figures["needs"]:
+        return []
+    return [
+        ("hours", f"{figures['hours']:.2f}", ""),
+        ("  without prefix cache", f"{figures['hours_without_prefix_cache']:.2f}", ""),
+    ]
+
+
+def _few(number: float) -> str:
+    """Two decimals, or where that would hide it two figures."""
+    return f"{number:,.2f}" if number >= 1 else f"{number:.2g}"
+
+
+def print_needs(needs: Mapping[str, Any]) -> None:
+    """GPU hours with the cached prefix and without."""
+    click.echo(
+        f"\n{needs['model']}: {needs['parameters']:,} parameters, {needs['servers']:,} x {needs['gpus_per_server']} "
+        f"{needs['gpu']}; a server's cache holds {needs['cache_tokens']:,} tokens, a batch {needs['batch']:,} requests "
+        f"of {needs['tokens_held']:,}"
+    )
+    columns = (needs["cached"], needs["uncached"])
+    rows = [
+        ("prompt tokens to read", *(column["prompt_tokens"] for column in columns)),
+        ("operations", *(f"{column['flops_dense'] + column['flops_attention']:.3g}" for column in columns)),
+        (
+            "  attention",
+            *(share(each["flops_attention"], each["flops_dense"] + each["flops_attention"]) for each in columns),
+        ),
+        ("GPU hours", *(_few(column["gpu_hours"]) for column in columns)),
+        ("  from, to", *(", ".join(map(_few, column["gpu_hours_range"])) for column in columns)),
+        ("  reading prompts", *(_few(column["gpu_hours_reading"]) for column in columns)),
+        ("  writing replies", *(_few(column["gpu_hours_writing"]) for column in columns)),
+        (f"hours on {needs['gpus']:,} GPU{'s' * (needs['gpus'] > 1)}", *(_few(column["hours"]) for column in columns)),
+        *(
+            [("cost at --price", *(_few(column["cost"]) for column in columns))]
+            if columns[0]["cost"] is not None
+            else []
+        ),
+    ]
+    print_table(("", "prefix cached", "not cached"), rows)
+    for note in needs["notes"]:
+        click.echo(f"note: {note}", err=True)
 
 
 def reasons(kind: str, numbers: Mapping[str, int], total: int, depth: int = 1) -> list[tuple[str, int, str]]:

@@ -7,18 +7,20 @@ from collections.abc import Sequence
 from longreach.engines.base import Engine
 from longreach.errors import UserError
 
+HTTP_AT_ONCE = 64  # requests at each server, where nobody says
+
 
 def http_engine(
     model: str, urls: Sequence[str], key_env: str, *, concurrency: int, timeout: float, structured: bool = False
 ) -> Engine:
-    """The engine that asks those servers, each of them `concurrency` requests at once; 0 takes 64."""
+    """The engine that asks those servers, each of them `concurrency` requests at once; 0 takes HTTP_AT_ONCE."""
     from longreach.engines.http import HttpEngine
 
     return HttpEngine(
         model=model,
         base_urls=urls,
         api_key=api_key(key_env),
-        concurrency=concurrency or 64,
+        concurrency=concurrency or HTTP_AT_ONCE,
         timeout=timeout,
         structured=structured,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from longreach.errors import UserError
-from longreach.model.aliases import find_alias, unknown
+from longreach.model.aliases import aliases, find_alias, unknown
 
 
 def config_of(base: str) -> dict[str, Any]:
@@ -24,6 +24,16 @@ def config_of(base: str) -> dict[str, Any]:
     if base.count("/") != 1 or base.startswith((".", "/", "~")) or base.endswith("/"):
         raise unknown(base)
     return _from_hub(base)
+
+
+def local_config(model: str) -> dict[str, Any] | None:
+    """What a path, an alias or the hub id of an alias says, without a network; None for any other name."""
+    if not model:
+        return None
+    alias = find_alias(model) or next((each for each in aliases().values() if each.hub == model), None)
+    if alias:
+        return dict(alias.config)
+    return config_of(model) if Path(model).exists() else None
 
 
 def _inside(folder: Path) -> Path:

@@ -141,6 +141,13 @@ def flops_per_token(shape: Shape, seq_len: int) -> Flops:
     return Flops(6 * matrices, 12 * shape.layers * shape.attended * seq_len)
 
 
+def reading_flops(shape: Shape, *, tokens: int, positions: int, ends: int) -> Flops:
+    """Reading prompts without learning, a third of training: `tokens` that attend to `positions` in all, full rows of
+    the square; the head is asked at the `ends` of the prompts alone."""
+    matrices = shape.layers * shape.block_matrices * tokens + shape.vocabulary * shape.hidden * ends
+    return Flops(2 * matrices, 4 * shape.layers * shape.attended * positions)
+
+
 def stage_flops(shape: Shape, stages: Iterable[tuple[int, int]]) -> Flops:
     """Training through (sequence length, tokens) stages."""
     return sum((flops_per_token(shape, seq_len) * tokens for seq_len, tokens in stages), Flops(0, 0))

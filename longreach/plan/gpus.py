@@ -1,7 +1,8 @@
-"""GPUs and nodes as data: memory, dense bf16 peak, how many stand together. Prices change: the user gives them.
+"""GPUs and nodes as data: memory, its bandwidth, dense bf16 peak, how many stand together. Prices are the user's.
 
 Memory is what the driver reports, in GB (10^9 bytes): of an H100 as docs/gpu.md has it, of the others as nvidia-smi of
-their owners shows it. Peaks are the makers', without sparsity; nodes are as their providers list them.
+their owners shows it. Peaks, without sparsity, and bandwidths are the makers', of the SXM boards where there are two;
+nodes are as their providers list them.
 """
 
 from dataclasses import dataclass
@@ -33,16 +34,22 @@ PEAKS = {  # dense bf16, in TFLOP/s, by what the device's name holds; the first 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU. `device` is the part of its name by which PEAKS knows it."""
+    """One GPU. `device` is the part of its name by which PEAKS knows it, `bandwidth_gb` its memory's, a second."""
 
     name: str
     device: str
     memory_gb: float
+    bandwidth_gb: float
 
     @property
     def peak(self) -> float:
         """Dense bf16 operations per second."""
         return PEAKS[self.device] * 1e12
+
+    @property
+    def bandwidth(self) -> float:
+        """Bytes of its memory that it can read per second."""
+        return self.bandwidth_gb * 1e9
 
     @property
     def room_gb(self) -> float:
@@ -63,13 +70,13 @@ class Node:
 GPUS = {
     each.name: each
     for each in (
-        Gpu("a100-40", "A100", 42.9),
-        Gpu("a100-80", "A100", 85.9),
-        Gpu("h100", "H100", 85.5),
-        Gpu("h200", "H200", 150.8),
-        Gpu("b200", "B200", 192.3),
-        Gpu("l40s", "L40S", 48.3),
-        Gpu("rtx4090", "RTX 4090", 25.8),
+        Gpu("a100-40", "A100", 42.9, 1_555),
+        Gpu("a100-80", "A100", 85.9, 2_039),
+        Gpu("h100", "H100", 85.5, 3_350),
+        Gpu("h200", "H200", 150.8, 4_800),
+        Gpu("b200", "B200", 192.3, 8_000),
+        Gpu("l40s", "L40S", 48.3, 864),
+        Gpu("rtx4090", "RTX 4090", 25.8, 1_008),
     )
 }
 NODES = {

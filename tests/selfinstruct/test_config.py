@@ -107,6 +107,12 @@ def test_a_settings_file_takes_every_setting(tmp_path: Path) -> None:
     assert resolve(GenerateSettings, {}, tmp_path / "run.toml") == settings
 
 
+def test_an_engine_that_is_refused_is_so_in_a_settings_file_too(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text('docs = ["x"]\nengine = "ray"\n')
+    with pytest.raises(UserError, match=r"no engine for Ray Data.*generate_ray"):
+        resolve(GenerateSettings, {}, tmp_path / "run.toml")
+
+
 def test_where_and_how_fast_a_run_is_made_does_not_shape_it() -> None:
     before = written(GenerateSettings(docs=("x",), base_url=("u",)), shaping_only=True)
     after = written(

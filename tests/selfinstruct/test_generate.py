@@ -212,6 +212,8 @@ def test_bad_input_gets_one_message(arguments: list[str], words: list[str], docs
 def test_wrong_usage_exits_2(docs: Path) -> None:
     one_complaint(selfinstruct("generate", "--docs", docs, "--no-such-option"), "--no-such-option", status=2)
     one_complaint(selfinstruct("generate", "--docs", docs, "--engine", "magic"), "magic", status=2)
+    ray = selfinstruct("generate", "--docs", docs, "--engine", "ray")
+    one_complaint(ray, "recipes/generate_ray.py", "--base-url", status=2)
 
 
 def test_wrong_key(docs: Path, tmp_path: Path) -> None:

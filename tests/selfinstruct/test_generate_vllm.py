@@ -1,13 +1,8 @@
 """`selfinstruct generate` with real vLLM on the CPU, on a tiny random Llama: only its text is noise."""
 
 import json
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
@@ -15,6 +10,7 @@ from typing import Any
 import pytest
 
 from tinyllama import make_tiny_llama
+from vllmserver import VllmServer
 
 pytestmark = pytest.mark.vllm
 pytest.importorskip("vllm")
@@ -63,8 +59,11 @@ def test_generate_in_process_runs_and_resumes(model: Path, docs: Path, tmp_path:
 
 
 def test_generate_from_a_served_model(model: Path, docs: Path, tmp_path: Path) -> None:
-    with served(model) as url:
-        check_balance(figures([*arguments(docs, tmp_path / "run", model), "--base-url", url]))
+    server = VllmServer(model).start()
+    try:
+        check_balance(figures([*arguments(docs, tmp_path / "run", model), "--base-url", server.wait().url]))
+    finally:
+        server.stop()
 
 
 def check_balance(found: dict[str, dict[str, int]]) -> None:
@@ -73,36 +72,6 @@ def check_balance(found: dict[str, dict[str, int]]) -> None:
     assert requests["failed"] == 0
     assert requests["planned"] == requests["kept"] + sum(requests["rejected"].values()) > 30
     assert found["usage"]["asked"] > requests["planned"]  # the judge was asked as well
-
-
-@contextmanager
-def served(model: Path) -> Iterator[str]:
-    """The model behind vLLM's OpenAI-compatible server, on a free port of this machine alone."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--dtype", "float32", "--enforce-eager", "--kv-cache-memory-bytes", str(1 << 28)]
-    command += ["--no-enable-chunked-prefill"]  # a CPU's random generators cannot be set back, as it needs with seeds
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_until_up(f"http://127.0.0.1:{port}/health", process)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def wait_until_up(url: str, process: subprocess.Popen[bytes], seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the server ended"
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(1)
-    raise TimeoutError(url)
 
 
 def figures(arguments: list[str]) -> dict[str, dict[str, int]]:
