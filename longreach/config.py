@@ -214,6 +214,14 @@ def written(settings: object, *, shaping_only: bool = False) -> dict[str, Any]:
     return shown
 
 
+def read_back(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """Settings from what `written` made of them; a name that they do not have any more is passed over."""
+    known = {entry.name for entry in fields(kind)}  # type: ignore[arg-type]
+    return kind(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items() if name in known}
+    )
+
+
 def defaults(kind: type) -> dict[str, Any]:
     """Field names and their defaults."""
     return {entry.name: entry.default for entry in fields(kind) if entry.default is not MISSING}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from longreach.config import did_you_mean, setting, size, words
 from longreach.errors import UserError
-from selfinstruct.shard import Shard
+from longreach.text.shard import Shard, shard_text
 from selfinstruct.tasks import TASKS
 
 CHECKS = ("form", "evidence", "duplicates", "leak", "roundtrip", "critique")
@@ -26,10 +26,6 @@ def _score(text: str) -> float:
     if not 1 <= float(text) <= 10:
         raise ValueError(f"{text} is not from 1 to 10")
     return float(text)
-
-
-def _shard(text: str) -> str:
-    return str(Shard.of(text))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +132,7 @@ class GenerateSettings:
         "Only part I, from 0, of the documents divided into N by a hash; merge joins them.",
         group=_RUN,
         metavar="I/N",
-        parse=_shard,
+        parse=shard_text,
         shapes_output=False,
     )
 
