@@ -14,25 +14,18 @@ import numpy.typing as npt
 
 from longreach.rows.packing import Packed, best_fit_decreasing, concatenate
 from longreach.rows.shards import RowWriter
-from pretrain.tokenstore import TokenFile, TokenStore
+from pretrain.tokenstore import TokenFiles
 
 Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Where the documents of each source lie in the token store."""
+    """Where the tokens of each document lie, by source."""
 
-    tokens: Sequence[TokenFile]
+    tokens: Sequence[TokenFiles]
     starts: Sequence[Ints]
     lengths: Sequence[Ints]
-
-    @classmethod
-    def of(cls, store: TokenStore) -> "Texts":
-        """All documents of a store."""
-        lengths = [store.column(number, "lengths") for number in range(store.sources)]
-        starts = [np.cumsum(each) - each for each in lengths]
-        return cls([store.tokens(number) for number in range(store.sources)], starts, lengths)
 
     def piece(self, source: int, document: int, offset: int, length: int) -> npt.NDArray[Any]:
         """Some tokens of a document."""
