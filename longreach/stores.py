@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from longreach.config import did_you_mean
@@ -74,6 +75,35 @@ class Store:
         """What matches the glob that this place is, each with what the file system says of it."""
         with told(self.url):
             return dict(self.fs.glob(self.path, detail=True))
+
+    def read(self, name: str) -> bytes:
+        """All of a small file below this place."""
+        with told(f"{self.url}/{name}"):
+            return bytes(self.fs.cat_file(self.below(name)))
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a small file below this place."""
+        with told(f"{self.url}/{name}"):
+            self.fs.pipe_file(self.below(name), content)
+
+    def remove(self, name: str) -> None:
+        """Remove a file below this place."""
+        with told(f"{self.url}/{name}"):
+            self.fs.rm_file(self.below(name))
+
+    def put(self, path: Path, name: str, size: int) -> None:
+        """Copy a file of this machine to below this place, and see that all of it arrived."""
+        with told(f"{self.url}/{name}"):
+            self.fs.put_file(str(path), self.below(name))
+            self.fs.invalidate_cache()
+            there = self.fs.info(self.below(name))["size"]
+            if there != size:
+                raise OSError(f"{there:,} bytes of {size:,} have arrived")
+
+    def get(self, name: str, path: Path) -> None:
+        """Copy a file from below this place to this machine."""
+        with told(f"{self.url}/{name}"):
+            self.fs.get_file(self.below(name), str(path))
 
     def open(self) -> "StoreFile":
         """The file that this place is, to be read."""

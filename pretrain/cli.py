@@ -36,7 +36,7 @@ def prepare(config: Path | None, dry_run: bool, as_json: bool, **given: Any) -> 
     Examples:
       pretrain prepare --source books=books/ --seq-len 32768 --tokenizer meta-llama/Llama-2-7b-hf
       pretrain prepare --source 'code=src/**/*.py@0.3' --source web=web.jsonl.zst@0.7 --long-share 0.6 --tokens 2B
-      pretrain prepare --source docs=corpus/ --upsample-long 5 --dry-run
+      pretrain prepare --source docs=s3://bucket/corpus --upsample-long 5 --dry-run
       pretrain prepare --source docs=corpus/ --shard $SLURM_ARRAY_TASK_ID/16 --out shards/$SLURM_ARRAY_TASK_ID
     """
     from pretrain.prepare import prepare_rows

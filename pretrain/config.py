@@ -24,7 +24,7 @@ class PrepareSettings:
 
     source: tuple[str, ...] = setting(
         (),
-        "Documents of a source: files, a folder, a glob or a Hugging Face dataset, and its share of the tokens.",
+        "Documents of a source: files, a folder, a glob, a URL or a Hugging Face dataset, and its share of the tokens.",
         group=_SOURCES,
         metavar="NAME=PATH[@SHARE]...",
     )

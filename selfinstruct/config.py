@@ -33,7 +33,10 @@ class GenerateSettings:
     """What one run of generate is made from. Fields that do not shape its output may change between tries."""
 
     docs: tuple[str, ...] = setting(
-        (), "Files, folders, globs, or a Hugging Face dataset.", group=_DOCUMENTS, metavar="P..."
+        (),
+        "Files, folders, globs, URLs (s3://, gs://, ...), or a Hugging Face dataset.",
+        group=_DOCUMENTS,
+        metavar="P...",
     )
     text_field: str = setting("text", "Field that holds the text of a row.", group=_DOCUMENTS, metavar="NAME")
     min_chars: int = setting(200, "Shorter documents are skipped.", group=_DOCUMENTS, metavar="N")
