@@ -4,6 +4,7 @@ fsspec is loaded only where a URL is given.
 """
 
 import io
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from longreach.config import did_you_mean
 from longreach.errors import UserError, missing_extra
 from longreach.urls import KEYS, with_keys
 
-CLIENTS = frozenset(  # the packages whose errors are a store's, beside OSError
+CLIENTS = frozenset(  # the packages whose errors are a store's, beside every OSError
     "adlfs aiobotocore aiohttp azure botocore fsspec gcsfs google httpx huggingface_hub paramiko requests s3fs".split()
 )
 LOCAL = ("file", "local")
@@ -68,7 +69,11 @@ class Store:
         with told(self.url):
             self.fs.invalidate_cache()
             found = self.fs.find(self.path if path is None else path, detail=True).values()
-        sizes = [(each["name"][len(self.path) :].lstrip("/"), each["size"] or 0) for each in found]
+        sizes = [
+            (each["name"][len(self.path) :].lstrip("/"), each["size"] or 0)
+            for each in found
+            if not each["name"].endswith("/")  # the mark of a folder, an empty object
+        ]
         return sorted(sizes, key=lambda file: file[0].split("/"))
 
     def matches(self) -> dict[str, dict[str, Any]]:
@@ -155,12 +160,20 @@ def told(url: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in CLIENTS:
+        if not isinstance(error, OSError) and CLIENTS.isdisjoint(_packages(error)):
             raise
         said = str(error) or type(error).__name__
         raise UserError(
             f"{url}: {said}", f"check the address and the network; {KEYS}; the same command goes on"
         ) from error
+
+
+def _packages(error: Exception) -> Iterator[str]:
+    """Whose error it is, and who raised it."""
+    yield type(error).__module__.partition(".")[0]
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        raised = frame.f_globals["__name__"]
+    yield raised.partition(".")[0]
 
 
 def _install(protocol: str) -> str:

@@ -8,7 +8,10 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import fsspec
@@ -271,3 +274,35 @@ def test_a_saved_dataset_is_told(tmp_path: Path) -> None:
     (tmp_path / "set/state.json").write_text("{}")
     shutil.copy(__file__, tmp_path / "set/data.py")
     assert "a saved dataset is read from a disk" in problem(f"file://{tmp_path}/set")
+
+
+def test_the_mark_of_a_folder_is_no_file() -> None:
+    """What the consoles of stores leave where a person makes a folder: an empty object whose name ends in a slash."""
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/marked/a/b.txt", TEXT.encode() * 9)
+    real = MemoryFileSystem.find
+
+    def find(self: Any, path: str, **named: Any) -> Any:
+        return {f"{path}/": {"name": f"{path}/", "size": 0, "type": "file"}, **real(self, path, **named)}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MemoryFileSystem, "find", find)
+        assert [item.path for item in Corpus(["memory://marked", "memory://marked/*"])] == ["memory://marked/a/b.txt"]
+    memory.rm("/marked", recursive=True)
+
+
+def test_a_web_server(place: Path) -> None:
+    """That of the standard library cannot begin in the middle of a file, which fsspec tells by a ValueError."""
+    (place / "large.txt").write_text("word " * 3_000_000)  # more than is fetched at once
+    serve = partial(SimpleHTTPRequestHandler, directory=str(place))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        thread = Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            assert [item.path for item in Corpus([f"{url}/zz"]) if isinstance(item, Document)] == [f"{url}/zz"]
+            assert "doesn't appear to support range requests" in problem(f"{url}/large.txt")
+            assert "no such file" in problem(f"{url}/nothing.txt")
+        finally:
+            server.shutdown()
+            thread.join()
