@@ -6,7 +6,7 @@ raised once.
 
 import difflib
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from longreach.errors import UserError
+from longreach.urls import with_keys
 
 Settings = TypeVar("Settings")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -181,9 +182,15 @@ def resolve(kind: type[Settings], given: Mapping[str, Any], config: Path | None 
                 values[name] = _convert(known[name], value)
             except (ValueError, TypeError, OverflowError) as error:
                 problems.append(f"--{name.replace('_', '-')}: {error}")
+    problems += with_keys(_texts(value for name, value in values.items() if not known[name].metadata["secret"]))
     if problems:
         raise UserError("\n".join(problems), f"settings known here: {', '.join(sorted(known))}" if config else "")
     return kind(**values)
+
+
+def _texts(values: Iterable[Any]) -> Iterator[str]:
+    for value in values:
+        yield from (each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, str))
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -231,6 +238,14 @@ def written(settings: object, *, shaping_only: bool = False) -> dict[str, Any]:
         value = getattr(settings, entry.name)
         shown[entry.name] = list(value) if isinstance(value, tuple) else value
     return shown
+
+
+def read_back(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """Settings from what `written` made of them; a name that they do not have any more is passed over."""
+    known = {entry.name for entry in fields(kind)}  # type: ignore[arg-type]
+    return kind(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items() if name in known}
+    )
 
 
 def defaults(kind: type) -> dict[str, Any]:

@@ -36,11 +36,33 @@ def prepare(config: Path | None, dry_run: bool, as_json: bool, **given: Any) -> 
     Examples:
       pretrain prepare --source books=books/ --seq-len 32768 --tokenizer meta-llama/Llama-2-7b-hf
       pretrain prepare --source 'code=src/**/*.py@0.3' --source web=web.jsonl.zst@0.7 --long-share 0.6 --tokens 2B
-      pretrain prepare --source docs=corpus/ --upsample-long 5 --dry-run
+      pretrain prepare --source docs=s3://bucket/corpus --upsample-long 5 --dry-run
+      pretrain prepare --source docs=corpus/ --shard $SLURM_ARRAY_TASK_ID/16 --out shards/$SLURM_ARRAY_TASK_ID
     """
     from pretrain.prepare import prepare_rows
 
     prepare_rows(resolve(PrepareSettings, given, config), dry_run=dry_run, as_json=as_json)
+
+
+@main.command(cls=Command, short_help="Make the rows of a run's shards.")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("shards", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="SHARD...")
+@click.option("--dry-run", is_flag=True, help="Show the planned mix; write no rows.")
+@click.option("--json", "as_json", is_flag=True, help="Print the final table as JSON.")
+def merge(out: Path, shards: tuple[Path, ...], dry_run: bool, as_json: bool) -> None:
+    """Make the rows of every SHARD of a run in the folder OUT, the same bytes that the run without --shard would have
+    written.
+
+    Reads no documents; the tokens are taken from the shards. Killed, the same command goes on where it was.
+
+    \b
+    Examples:
+      pretrain merge runs/rows shards/*
+      pretrain merge runs/rows shards/* --dry-run
+    """
+    from pretrain.merge import merge_shards
+
+    merge_shards(out, shards, dry_run=dry_run, as_json=as_json)
 
 
 @main.command("continue", cls=Command, short_help="Go on training a base model on longer rows.")

@@ -9,6 +9,7 @@ from longreach.config import factor, setting, share
 from longreach.errors import UserError
 from longreach.model.options import MODEL, RUN, TRAINING, TrainingOptions, rope_text
 from longreach.plan.options import PlanOptions
+from longreach.text.shard import Shard, shard_text
 
 SOURCE, CORPUS = SCOPES = ("source", "corpus")
 PACKINGS = ("best-fit", "concat")
@@ -23,7 +24,7 @@ class PrepareSettings:
 
     source: tuple[str, ...] = setting(
         (),
-        "Documents of a source: files, a folder, a glob or a Hugging Face dataset, and its share of the tokens.",
+        "Documents of a source: files, a folder, a glob, a URL or a Hugging Face dataset, and its share of the tokens.",
         group=_SOURCES,
         metavar="NAME=PATH[@SHARE]...",
     )
@@ -67,6 +68,14 @@ class PrepareSettings:
 
     out: str = setting("runs/rows", "Folder of the rows.", group=RUN, metavar="DIR", shapes_output=False)
     workers: int = setting(0, "Processes that tokenize; 0: one per core.", group=RUN, metavar="N", shapes_output=False)
+    shard: str = setting(
+        "",
+        "Only tokenize part I, from 0, of the documents divided into N; merge makes the rows.",
+        group=RUN,
+        metavar="I/N",
+        parse=shard_text,
+        shapes_output=False,
+    )
 
     def __post_init__(self) -> None:
         problems = [] if self.source else ["no documents: give --source NAME=PATH"]
@@ -89,6 +98,11 @@ class PrepareSettings:
     def folder(self) -> Path:
         """Where the rows go."""
         return Path(self.out)
+
+    @property
+    def part(self) -> Shard:
+        """The documents that this run reads."""
+        return Shard.of(self.shard) if self.shard else Shard()
 
     @property
     def long_from(self) -> int:

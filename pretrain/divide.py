@@ -8,9 +8,9 @@ import numpy as np
 from longreach.rows.holdout import held_out
 from pretrain.config import SOURCE, PrepareSettings
 from pretrain.fill import Int64s, Pass, Texts
+from pretrain.gathered import Gathered
 from pretrain.mixplan import Plan, Stock, make_plan
 from pretrain.sources import SourceSpec
-from pretrain.tokenstore import TokenStore
 from pretrain.upsample import Mix
 
 
@@ -37,14 +37,14 @@ class Divided:
         )
 
 
-def divide_documents(store: TokenStore, specs: Sequence[SourceSpec], settings: PrepareSettings) -> Divided:
+def divide_documents(gathered: Gathered, specs: Sequence[SourceSpec], settings: PrepareSettings) -> Divided:
     """Hold out some documents of each source, and plan the mix of the others."""
-    texts = Texts.of(store)
+    texts = gathered.texts
     stocks, held = [], []
     for number, spec in enumerate(specs):
         lengths = texts.lengths[number]
-        mask = held_out(lengths, store.column(number, "keys"), settings.long_from, settings.validation)
-        weights = store.column(number, "quality") if settings.quality_weight else np.float32(1)
+        mask = held_out(lengths, gathered.keys[number], settings.long_from, settings.validation)
+        weights = gathered.quality[number] if settings.quality_weight else np.float32(1)
         stocks.append(Stock(spec, lengths, np.where(mask, np.float32(0), weights)))
         held.append(np.flatnonzero(mask))
     return Divided(texts, stocks, make_plan(stocks, mix_of(settings)), held)

@@ -20,13 +20,13 @@ import orjson
 
 from longreach.text.document import Document, Skipped
 from longreach.text.tokenize import Tokenizer, load_tokenizer
-from pretrain.tokenstore import Batch
+from pretrain.tokenstore import COLUMNS, DIGEST_BYTES, Batch
 
 BATCH_CHARS = 1 << 20
 BATCH_ITEMS = 4096
-DIGEST_BYTES = 32
 
-Items = list[Document | Skipped]
+Item = tuple[int, Document | Skipped]  # with the number of the file that it came from
+Items = list[Item]
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,7 @@ def _encode(texts: list[str]) -> Encoded:
     return _encoder.encode(texts)
 
 
-def encoded(
-    items: Iterable[Document | Skipped], tokenizer: str, workers: int, *, fast: bool
-) -> Iterator[tuple[Items, Encoded]]:
+def encoded(items: Iterable[Item], tokenizer: str, workers: int, *, fast: bool) -> Iterator[tuple[Items, Encoded]]:
     """Batches of items with the tokens of their documents, in order; at most two batches a worker are held."""
     if workers == 1:
         encoder = Encoder(load_tokenizer(tokenizer, fast=fast))
@@ -99,13 +97,13 @@ def encoded(
             yield done, future.result()
 
 
-def batches(items: Iterable[Document | Skipped]) -> Iterator[Items]:
+def batches(items: Iterable[Item]) -> Iterator[Items]:
     """Items in groups of about a megabyte of text."""
     group: Items = []
     chars = 0
     for item in items:
         group.append(item)
-        chars += len(item.text) if isinstance(item, Document) else 0
+        chars += len(item[1].text) if isinstance(item[1], Document) else 0
         if chars >= BATCH_CHARS or len(group) >= BATCH_ITEMS:
             yield group
             group, chars = [], 0
@@ -114,28 +112,27 @@ def batches(items: Iterable[Document | Skipped]) -> Iterator[Items]:
 
 
 def _texts(items: Items) -> list[str]:
-    return [item.text for item in items if isinstance(item, Document)]
+    return [item.text for _, item in items if isinstance(item, Document)]
 
 
 def as_batch(source: str, items: Items, encoded: Encoded, chain: str) -> Batch:
     """What the token store takes: tokens, and the lines that say where they came from."""
-    documents = [item for item in items if isinstance(item, Document)]
-    keys = np.frombuffer(encoded.digests, "<u8").reshape(-1, DIGEST_BYTES // 8)[:, 0]
+    documents = [item for _, item in items if isinstance(item, Document)]
     lines = (
         {"source": source, "id": document.id, "tokens": int(length)}
         for document, length in zip(documents, encoded.lengths, strict=True)
     )
     notes = (
         {"source": source} | {name: getattr(item, name) for name in ("path", "line", "byte", "reason", "detail")}
-        for item in items
+        for _, item in items
         if isinstance(item, Skipped)
     )
     return Batch(
-        items=len(items),
+        items=np.array([file if isinstance(item, Document) else ~file for file, item in items], np.int32),
         chain=chained(chain, encoded.digests),
         tokens=encoded.tokens,
         lengths=encoded.lengths,
-        keys=keys,
+        digests=np.frombuffer(encoded.digests, COLUMNS["digests"]),
         quality=np.array([1.0 if item.quality is None else item.quality for item in documents], np.float32),
         documents=_lines(lines),
         skipped=_lines(notes),

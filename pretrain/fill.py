@@ -15,41 +15,28 @@ import numpy.typing as npt
 
 from longreach.rows.packing import Ints, Packed, best_fit_decreasing, concatenate, index_dtype
 from longreach.rows.shards import RowWriter
-from pretrain.tokenstore import TokenFile, TokenStore
+from pretrain.tokenstore import TokenFiles
 
 Int64s = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Where the documents of each source lie in the token store."""
+    """Where the tokens of each document lie, by source."""
 
-    tokens: Sequence[TokenFile]
+    tokens: Sequence[TokenFiles]
     lengths: Sequence[Int64s]
-
-    @classmethod
-    def of(cls, store: TokenStore) -> "Texts":
-        """All documents of a store."""
-        sources = range(store.sources)
-        return cls(
-            [store.tokens(number) for number in sources], [store.column(number, "lengths") for number in sources]
-        )
+    place: Callable[[int], Int64s]  # of a source: where in its files, laid end to end, each document starts
 
     @cached_property
     def starts(self) -> Sequence[Int64s]:
-        """The first token of each document; eight bytes a document that the plan of the mix can do without."""
-        return [_starts(each) for each in self.lengths]
+        """Of all sources; eight bytes a document that the plan of the mix can do without."""
+        return [self.place(number) for number in range(len(self.lengths))]
 
     def piece(self, source: int, document: int, offset: int, length: int) -> npt.NDArray[Any]:
         """Some tokens of a document."""
         start = int(self.starts[source][document]) + offset
         return self.tokens[source].read(start, length)
-
-
-def _starts(lengths: Int64s) -> Int64s:
-    starts = np.cumsum(lengths)
-    starts -= lengths
-    return starts
 
 
 @dataclass(frozen=True)

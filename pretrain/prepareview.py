@@ -33,6 +33,19 @@ def show_finished(manifest: dict[str, Any], folder: Path, *, as_json: bool) -> N
         sys.stderr.write(f"{folder} was finished before, with these settings: nothing to do\n")
 
 
+def show_shard(counts: dict[str, Any], shard: str, folder: Path, *, as_json: bool) -> None:
+    """What a shard holds, and what comes next."""
+    documents = counts["documents"]
+    if as_json:
+        print_json(documents)
+        return
+    sys.stdout.write(
+        f"shard {shard}: {documents['read']:,} documents, {documents['skipped']:,} skipped inputs, "
+        f"{documents['tokens']:,} tokens -> {folder}\n"
+    )
+    sys.stderr.write("when all shards are there: pretrain merge OUT SHARD...\n")
+
+
 def show_rows(divided: Divided, manifest: dict[str, Any], folder: Path, *, as_json: bool) -> None:
     """The table of what came out, and loudly what came out other than planned."""
     if as_json:

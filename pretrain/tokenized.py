@@ -9,16 +9,36 @@ from longreach.text.corpus import Corpus
 from longreach.text.document import Document, Skipped
 from longreach.text.formats import reasons
 from pretrain.config import PrepareSettings
-from pretrain.encode import as_batch, chained, encoded
+from pretrain.encode import Item, as_batch, chained, encoded
 from pretrain.sources import SourceSpec
 from pretrain.tokenstore import TokenStore, total
 
 COMMIT_BATCHES = 16  # between two states that survive a kill
 
 
-def tokenize(store: TokenStore, specs: Sequence[SourceSpec], settings: PrepareSettings, *, fast: bool = True) -> None:
+def corpora_of(specs: Sequence[SourceSpec], settings: PrepareSettings) -> list[Corpus]:
+    """The files of every source, of which the settings may give this job a shard."""
+    return [
+        Corpus(
+            spec.paths,
+            text_field=settings.text_field,
+            min_chars=settings.min_chars,
+            quality_field=settings.quality_field,
+            shard=settings.part,
+        )
+        for spec in specs
+    ]
+
+
+def tokenize(
+    store: TokenStore,
+    specs: Sequence[SourceSpec],
+    corpora: Sequence[Corpus],
+    settings: PrepareSettings,
+    *,
+    fast: bool = True,
+) -> None:
     """Fill the store from where it stands to the end of every source; `TokenizerMismatch`: begin again, not `fast`."""
-    corpora = [_corpus(spec, settings) for spec in specs]
     with ProgressLine("tokenize", sum(corpus.total_bytes for corpus in corpora)) as line:
         read = 0
         for number, (spec, corpus) in enumerate(zip(specs, corpora, strict=True)):
@@ -30,29 +50,20 @@ def tokenize(store: TokenStore, specs: Sequence[SourceSpec], settings: PrepareSe
     store.close()
 
 
-def _corpus(spec: SourceSpec, settings: PrepareSettings) -> Corpus:
-    return Corpus(
-        spec.paths,
-        text_field=settings.text_field,
-        min_chars=settings.min_chars,
-        quality_field=settings.quality_field,
-    )
-
-
-def _rated(corpus: Corpus, least: float) -> Iterator[Document | Skipped]:
+def _rated(corpus: Corpus, least: float) -> Iterator[Item]:
     """Documents of enough quality, the others as notes."""
-    for item in corpus:
+    for file, item in corpus.numbered():
         if isinstance(item, Document) and item.quality is not None and item.quality < least:
-            yield Skipped(item.path, reasons.LOW_QUALITY, f"{item.quality:g} is less than {least:g}: {item.id}")
+            yield file, Skipped(item.path, reasons.LOW_QUALITY, f"{item.quality:g} is less than {least:g}: {item.id}")
         else:
-            yield item
+            yield file, item
 
 
 def _fill(
     store: TokenStore,
     number: int,
     spec: SourceSpec,
-    corpus: Iterator[Document | Skipped],
+    corpus: Iterator[Item],
     settings: PrepareSettings,
     fast: bool,
 ) -> Iterator[None]:
@@ -67,14 +78,14 @@ def _fill(
     store.finish(number)
 
 
-def _pass_over(store: TokenStore, number: int, spec: SourceSpec, corpus: Iterable[Document | Skipped]) -> None:
+def _pass_over(store: TokenStore, number: int, spec: SourceSpec, corpus: Iterable[Item]) -> None:
     """Read past what the store has, and make sure that it is still the same."""
     progress = store.progress[number]
     if not progress.items:
         return
     sys.stderr.write(f"{spec.name}: going on after {progress.documents:,} documents\n")
     chain = ""
-    for count, item in enumerate(corpus, 1):
+    for count, (_, item) in enumerate(corpus, 1):
         if isinstance(item, Document):
             chain = chained(chain, bytes.fromhex(item.sha256))
         if count == progress.items:

@@ -1,13 +1,16 @@
 """The tokens of every document, on disk between reading the sources and packing the rows.
 
-One set of flat files for each source: tokens, lengths, keys (of the text, the same for the same text), qualities. What
-was appended counts only once `commit` has written how long each file is; after a kill the files are cut back to that,
-so the bytes are those of one undisturbed run.
+One set of flat files for each source: tokens, lengths, digests of the texts, qualities, and what came of which file.
+What was appended counts only once `commit` has written how long each file is; after a kill the files are cut back to
+that, so the bytes are those of one undisturbed run.
 """
 
 import os
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from io import FileIO
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,14 @@ from longreach.jsonl import write_json
 
 STATE = "state.json"
 SKIPPED, DOCUMENTS = "skipped.jsonl", "documents.jsonl"
-COLUMNS: dict[str, np.dtype[Any]] = {"lengths": np.dtype("<i8"), "keys": np.dtype("<u8"), "quality": np.dtype("<f4")}
+DIGEST_BYTES = 32  # sha256
+COLUMNS: dict[str, np.dtype[Any]] = {  # a value for each document
+    "lengths": np.dtype("<i8"),
+    "digests": np.dtype(f"V{DIGEST_BYTES}"),
+    "quality": np.dtype("<f4"),
+}
+ITEMS = np.dtype("<i4")  # a value for each document and note, in their order: the number n of its file, ~n of a note's
+OPEN_FILES = 64  # of a source at once
 
 
 @dataclass
@@ -38,11 +48,11 @@ class Progress:
 class Batch:
     """Some documents' tokens, end to end, and what is known of each."""
 
-    items: int
+    items: npt.NDArray[np.int32]
     chain: str
     tokens: npt.NDArray[Any]
     lengths: npt.NDArray[np.int64]
-    keys: npt.NDArray[np.uint64]
+    digests: npt.NDArray[np.void]
     quality: npt.NDArray[np.float32]
     documents: bytes = b""  # lines of documents.jsonl
     skipped: bytes = b""  # lines of skipped.jsonl
@@ -89,7 +99,8 @@ class TokenStore:
     def _sizes_of(self, number: int) -> dict[str, int]:
         progress = self.progress[number]
         columns = {f"{number}.{name}": progress.documents * kind.itemsize for name, kind in COLUMNS.items()}
-        return {f"{number}.tokens": progress.tokens * self.dtype.itemsize, **columns}
+        items = {f"{number}.items": progress.items * ITEMS.itemsize}
+        return {f"{number}.tokens": progress.tokens * self.dtype.itemsize, **items, **columns}
 
     def _cut(self, name: str, size: int) -> None:
         path = self.folder / name
@@ -102,13 +113,14 @@ class TokenStore:
     def append(self, number: int, batch: Batch) -> None:
         """Add a batch to source `number`; it counts after the next commit."""
         columns = {name: np.ascontiguousarray(getattr(batch, name), kind) for name, kind in COLUMNS.items()}
-        for name, values in {"tokens": np.ascontiguousarray(batch.tokens, self.dtype), **columns}.items():
+        tokens, items = np.ascontiguousarray(batch.tokens, self.dtype), np.ascontiguousarray(batch.items, ITEMS)
+        for name, values in {"tokens": tokens, "items": items, **columns}.items():
             self._file(f"{number}.{name}").write(values.data)
         for name, lines in ((DOCUMENTS, batch.documents), (SKIPPED, batch.skipped)):
             self._file(name).write(lines)
             self.sizes[name] += len(lines)
         progress = self.progress[number]
-        progress.items += batch.items
+        progress.items += len(batch.items)
         progress.documents += len(batch.lengths)
         progress.tokens += len(batch.tokens)
         progress.chain = batch.chain
@@ -150,30 +162,65 @@ class TokenStore:
         while self._files:
             self._files.popitem()[1].close()
 
+    @classmethod
+    def finished(cls, folder: Path, sources: int, dtype: np.dtype[Any]) -> "TokenStore":
+        """A store that was filled, to be read only; UserError where it is not, or where a file is not all there."""
+        state = orjson.loads((folder / STATE).read_bytes()) if (folder / STATE).exists() else {"made_from": {}}
+        store = cls(folder, sources, dtype, state["made_from"])
+        if not store._restore() or not all(each.done for each in store.progress):
+            raise UserError(f"{folder} does not hold all tokens", "run the shard's own command again")
+        store._require_whole()
+        return store
+
+    def _require_whole(self) -> None:
+        sizes = {name: size for number in range(self.sources) for name, size in self._sizes_of(number).items()}
+        for name, size in {**sizes, **self.sizes}.items():
+            path = self.folder / name
+            there = path.stat().st_size if path.exists() else 0
+            if there != size:
+                raise UserError(f"{path} has {there:,} bytes of {size:,}", "copy the shard again, or make it again")
+
     def column(self, number: int, name: str) -> npt.NDArray[Any]:
         """One value for each document of a source, mapped from the disk."""
-        path = self.folder / f"{number}.{name}"
-        return np.memmap(path, COLUMNS[name], "r") if path.stat().st_size else np.empty(0, COLUMNS[name])
+        return _mapped(self.folder / f"{number}.{name}", COLUMNS[name])
 
-    def tokens(self, number: int) -> "TokenFile":
-        """The tokens of a source."""
-        return TokenFile(self.folder / f"{number}.tokens", self.dtype)
+    def items(self, number: int) -> npt.NDArray[np.int32]:
+        """Where each document and note of a source came from (`ITEMS`), mapped from the disk."""
+        return _mapped(self.folder / f"{number}.items", ITEMS)
+
+    def token_file(self, number: int) -> Path:
+        """The file of a source's tokens."""
+        return self.folder / f"{number}.tokens"
 
 
-class TokenFile:
-    """Tokens on the disk, read where they are asked for: mapped pages would count as memory."""
+def _mapped(path: Path, kind: np.dtype[Any]) -> npt.NDArray[Any]:
+    return np.memmap(path, kind, "r") if path.stat().st_size else np.empty(0, kind)
 
-    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
-        self._file = path.open("rb", buffering=0)
+
+class TokenFiles:
+    """The tokens of files laid end to end, read where they are asked for: mapped pages would count as memory."""
+
+    def __init__(self, paths: Sequence[Path], dtype: np.dtype[Any]) -> None:
+        self.paths = paths
         self._dtype = dtype
+        self.starts = list(accumulate((path.stat().st_size // dtype.itemsize for path in paths), initial=0))
+        self._files: dict[int, FileIO] = {}
 
     def __len__(self) -> int:
-        return os.fstat(self._file.fileno()).st_size // self._dtype.itemsize
+        return self.starts[-1]
 
     def read(self, start: int, length: int) -> npt.NDArray[Any]:
-        """`length` tokens from token `start` on."""
-        size = self._dtype.itemsize
-        return np.frombuffer(os.pread(self._file.fileno(), length * size, start * size), self._dtype)
+        """`length` tokens from token `start` on, all of one file."""
+        number = bisect_right(self.starts, start, hi=len(self.paths)) - 1
+        size, place = self._dtype.itemsize, start - self.starts[number]
+        return np.frombuffer(os.pread(self._opened(number).fileno(), length * size, place * size), self._dtype)
+
+    def _opened(self, number: int) -> FileIO:
+        if number not in self._files:
+            if len(self._files) == OPEN_FILES:
+                self._files.pop(next(iter(self._files))).close()
+            self._files[number] = self.paths[number].open("rb", buffering=0)
+        return self._files[number]
 
 
 def total(progress: Sequence[Progress]) -> Progress:

@@ -35,6 +35,7 @@ def generate(config: Path | None, dry_run: bool, as_json: bool, **given: Any) ->
     Examples:
       selfinstruct generate --docs corpus/ --out runs/first
       selfinstruct generate --docs 'books/**/*.epub' --model Qwen/Qwen3-32B --engine vllm
+      selfinstruct generate --docs 's3://bucket/books/*.epub' --dry-run
       selfinstruct generate --docs corpus.jsonl.gz --base-url http://localhost:8000/v1 --dry-run
       selfinstruct generate --docs books/ --base-url http://gpu1:8000/v1 http://gpu2:8000/v1
       selfinstruct generate --docs books/ --shard $SLURM_ARRAY_TASK_ID/16 --out shards/$SLURM_ARRAY_TASK_ID

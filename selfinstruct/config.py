@@ -5,7 +5,7 @@ from pathlib import Path
 
 from longreach.config import did_you_mean, setting, size, words
 from longreach.errors import UserError
-from selfinstruct.shard import Shard
+from longreach.text.shard import Shard, shard_text
 from selfinstruct.tasks import TASKS
 
 CHECKS = ("form", "evidence", "duplicates", "leak", "roundtrip", "critique")
@@ -34,16 +34,15 @@ def _score(text: str) -> float:
     return float(text)
 
 
-def _shard(text: str) -> str:
-    return str(Shard.of(text))
-
-
 @dataclass(frozen=True, kw_only=True)
 class GenerateSettings:
     """What one run of generate is made from. Fields that do not shape its output may change between tries."""
 
     docs: tuple[str, ...] = setting(
-        (), "Files, folders, globs, or a Hugging Face dataset.", group=_DOCUMENTS, metavar="P..."
+        (),
+        "Files, folders, globs, URLs (s3://, gs://, ...), or a Hugging Face dataset.",
+        group=_DOCUMENTS,
+        metavar="P...",
     )
     text_field: str = setting("text", "Field that holds the text of a row.", group=_DOCUMENTS, metavar="NAME")
     min_chars: int = setting(200, "Shorter documents are skipped.", group=_DOCUMENTS, metavar="N")
@@ -142,7 +141,7 @@ class GenerateSettings:
         "Only part I, from 0, of the documents divided into N by a hash; merge joins them.",
         group=_RUN,
         metavar="I/N",
-        parse=_shard,
+        parse=shard_text,
         shapes_output=False,
     )
 

@@ -7,39 +7,23 @@ It asks no model anything; it costs what reading and checking cost, and the docu
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from longreach.errors import UserError
 from longreach.journal import Journal
-from longreach.run import FINISHED, RunFolder, differing, read_finished
+from longreach.parts import Part, read_parts
+from longreach.run import FINISHED, RunFolder, differing
 from selfinstruct.generate import finish, prepare
 from selfinstruct.pipeline import Report, Run, require_some
 from selfinstruct.replay import NOT_JOURNALLED, engine_of, judge_of, settings_of
-from selfinstruct.shard import Shard
-
-
-@dataclass(frozen=True)
-class Part:
-    """A shard that came to its end, in its run folder."""
-
-    folder: Path
-    shard: Shard
-    manifest: Mapping[str, Any]
-
-    @property
-    def shaping(self) -> dict[str, Any]:
-        """All that decides the output of the undivided run."""
-        shaping = {**self.manifest["shaping"], "limit": self.manifest["settings"]["limit"]}
-        del shaping["shard"]
-        return shaping
 
 
 def merge_shards(out: Path, folders: Sequence[Path]) -> Report:
     """Join finished shards, in any order, in the run folder `out`; UserError tells what is wrong with them."""
-    parts = read_parts(folders)
+    parts = read_parts(folders, _part, "generate")
     manifest = parts[0].manifest
     settings = settings_of(manifest, {"out": str(out), "shard": ""})
     engine, judge = engine_of(manifest["shaping"], out), judge_of(manifest["shaping"], out)
@@ -50,67 +34,13 @@ def merge_shards(out: Path, folders: Sequence[Path]) -> Report:
     return finish(run, accept=partial(_require_sum, parts=parts))
 
 
-def read_parts(folders: Sequence[Path]) -> list[Part]:
-    """All shards of one run, in order; UserError where one is unfinished, missing, given twice or made otherwise."""
-    parts, problems = [], []
-    for folder in folders:
-        try:
-            parts.append(_part(folder))
-        except UserError as error:
-            problems.append(error.problem)
-    if problems:
-        hint = "give the --out folders of finished shards; one that is unfinished goes on by its own generate command"
-        raise UserError("\n".join(problems), hint)
-    parts.sort(key=lambda part: part.shard.index)
-    _require_one_division(parts)
-    _require_each_once(parts)
-    _require_alike(parts)
-    return parts
-
-
 def _part(folder: Path) -> Part:
-    manifest = read_finished(folder)
-    named, failed = manifest["settings"].get("shard"), manifest["counts"]["requests"]["failed"]
-    if not named:
-        raise UserError(f"{folder} is no shard: it was made without --shard")
-    if failed:
-        raise UserError(f"{folder} is unfinished: {failed:,} requests of shard {named} failed")
+    part = Part.of(folder)
+    if failed := part.manifest["counts"]["requests"]["failed"]:
+        raise UserError(f"{folder} is unfinished: {failed:,} requests of shard {part.shard} failed")
     if not (folder / "journal.sqlite").exists():
         raise UserError(f"{folder} has no journal.sqlite any more")
-    return Part(folder, Shard.of(named), manifest)
-
-
-def _require_one_division(parts: Sequence[Part]) -> None:
-    if len({part.shard.count for part in parts}) > 1:
-        shards = "\n".join(f"{part.folder} is shard {part.shard}" for part in parts)
-        raise UserError(f"the documents were divided in more than one way:\n{shards}", "give the shards of one run")
-
-
-def _require_each_once(parts: Sequence[Part]) -> None:
-    given: dict[Shard, Path] = {}
-    problems = []
-    for part in parts:
-        if part.shard in given:
-            problems.append(f"shard {part.shard} is given twice: {given[part.shard]} and {part.folder}")
-        given[part.shard] = part.folder
-    count = parts[0].shard.count
-    missing = [str(shard) for shard in (Shard(index, count) for index in range(count)) if shard not in given]
-    if missing:
-        problems.append(f"missing: shard {', '.join(missing)}")
-    if problems:
-        raise UserError("\n".join(problems), "give the --out folder of every shard once")
-
-
-def _require_alike(parts: Sequence[Part]) -> None:
-    """All made with the settings of the first."""
-    first, *others = parts
-    problems = [
-        f"{other.folder} has {name} {other.shaping.get(name)!r}, but {first.folder} {first.shaping.get(name)!r}"
-        for other in others
-        for name in differing(first.shaping, other.shaping)
-    ]
-    if problems:
-        raise UserError("\n".join(problems), "run the shards with the same settings, each into an --out of its own")
+    return replace(part, shaping={**part.shaping, "limit": part.manifest["settings"]["limit"]})
 
 
 def _require_same(run: Run, part: Part) -> None:

@@ -1,11 +1,11 @@
 """A finished run once more: its settings from its manifest, and engines that know only what its journal holds."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from longreach.config import read_back
 from longreach.engines.base import Completion, Request, RequestFailed
 from longreach.journal import Journal
 from selfinstruct.config import GenerateSettings
@@ -53,10 +53,5 @@ def judge_of(shaping: Mapping[str, Any], folder: Path) -> ReplayEngine | None:
 
 def settings_of(manifest: Mapping[str, Any], changes: Mapping[str, Any]) -> GenerateSettings:
     """The settings of a run, some of them changed; which engine it had, its shaping tells."""
-    known = {entry.name for entry in fields(GenerateSettings)} - {"engine"}
-    before = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in manifest["settings"].items()
-        if name in known
-    }
-    return GenerateSettings(**{**before, **changes})
+    before = {name: value for name, value in manifest["settings"].items() if name != "engine"}
+    return read_back(GenerateSettings, {**before, **changes})

@@ -23,7 +23,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = {"selfinstruct": selfinstruct, "pretrain": pretrain, "finetune": finetune, "evaluate": evaluate}
 PACKAGES = {"evaluate": "evaluation"}  # whose name is not the command's
 HELP = re.compile(
-    r"(<!-- help: (selfinstruct|pretrain|finetune|evaluate) ?([\w -]*?) -->\n```text\n)(.*?)(```\n)", re.S
+    r"(<!-- help: (selfinstruct|pretrain|finetune|evaluate|longreach) ?([\w -]*?) -->\n```text\n)(.*?)(```\n)", re.S
 )
 RUN = re.compile(r"<!-- run -->\n```sh\n(.*?)```\n", re.S)
 

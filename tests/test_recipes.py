@@ -61,7 +61,7 @@ SETTINGS = {
     "evaluate side-by-side": evaluation.SideBySideSettings,
     "evaluate red-team": evaluation.RedTeamSettings,
 }
-WITHOUT_SETTINGS = {"selfinstruct inspect", "selfinstruct export", "selfinstruct merge"}
+WITHOUT_SETTINGS = {"selfinstruct inspect", "selfinstruct export", "selfinstruct merge", "pretrain merge"}
 
 NODE = {"NNODES": "32", "NODE_RANK": "0", "MASTER_ADDR": "host"}  # for recipes on many nodes
 RECORDER = """#!/bin/sh
@@ -287,3 +287,11 @@ def test_a_slurm_array_asks_about_each_shard_and_is_merged(tmp_path: Path) -> No
     assert settings.shard == "0/8"
     assert settings.folder == Path("out/shards/0")
     assert merge == ["selfinstruct", "merge", "out", "out/shards/*"]
+
+
+def test_a_slurm_array_tokenizes_each_shard_and_makes_the_rows(tmp_path: Path) -> None:
+    prepare, merge = called(ROOT / "recipes/prepare-slurm.sh", tmp_path, SHARDS="8", CPUS="4", SEQ_LEN="1024")
+    settings = read(prepare)
+    assert (settings.shard, settings.workers, settings.seq_len) == ("0/8", 4, 1024)
+    assert settings.folder == Path("out/shards/0")
+    assert merge == ["pretrain", "merge", "out", "out/shards/*"]

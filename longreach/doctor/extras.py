@@ -11,6 +11,7 @@ NAME = "longreach"
 PURPOSES = {  # of each extra, in the order in which they are shown
     "documents": "reads pdf, docx, html, epub, parquet and zst",
     "datasets": "reads hf: data sets",
+    "remote": "reads and writes s3://, gs://, ... with the client of each",
     "vllm": "selfinstruct --engine vllm",
     "transformers": "selfinstruct --engine transformers",
     "prepare": "pretrain prepare",

@@ -16,21 +16,28 @@ from longreach.text.formats.fields import Flaw, no_text, number, own_id, string,
 from longreach.text.formats.files import Files
 from longreach.text.formats.inputs import find
 from longreach.text.formats.source import Row, Source
+from longreach.text.shard import Shard
 
 BESIDES = ("id", "source", "license")  # what else a row may say of its text
 
 
 class Corpus:
-    """The documents of paths, globs, folders and dataset names, in a fixed order."""
+    """The documents of paths, globs, folders and dataset names, in a fixed order; only a shard's where one is given."""
 
     def __init__(
-        self, paths: Sequence[str], *, text_field: str = "text", min_chars: int = 200, quality_field: str = ""
+        self,
+        paths: Sequence[str],
+        *,
+        text_field: str = "text",
+        min_chars: int = 200,
+        quality_field: str = "",
+        shard: Shard | None = None,
     ) -> None:
         self.text_field = text_field
         self.min_chars = min_chars
         self.quality_field = quality_field
         wanted = (text_field, *BESIDES, *((quality_field,) if quality_field else ()))
-        self.files = Files(find(paths, tuple(dict.fromkeys(wanted))))
+        self.files = Files(find(paths, tuple(dict.fromkeys(wanted))), shard)
         self.total_bytes = self.files.total_bytes
 
     @property
@@ -40,6 +47,10 @@ class Corpus:
 
     def __iter__(self) -> Iterator[Document | Skipped]:
         return self.files.read(self._document)
+
+    def numbered(self) -> Iterator[tuple[int, Document | Skipped]]:
+        """Each item with the number of its file among all that were found."""
+        return self.files.numbered(self._document)
 
     def _document(self, source: Source, row: Row) -> Document | Skipped:
         """The text of a row: the row itself when it is a string, else its text field."""

@@ -40,8 +40,11 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("named", ["sums.jsonl", "*.jsonl", "."])
-def test_what_changed_is_read_again(named: str, data: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    out, given = tmp_path_factory.mktemp("out"), data.parent / named
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_what_changed_is_read_again(
+    scheme: str, named: str, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    out, given = tmp_path_factory.mktemp("out"), f"{scheme}{data.parent / named}"
     _, before = mixed(out, "--short", given, "--validation", 0)
     assert before["sources"][0]["examples"] == 40
     write(data, [sum_of(number) for number in range(7)])

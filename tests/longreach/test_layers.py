@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 LIBRARY = "longreach"
 COMMANDS = ("selfinstruct", "pretrain", "finetune", "evaluation")
 OF_CLI = {"click", LIBRARY}  # what a command's cli.py may import beside its own package and the standard library
-HEAVY = "torch vllm transformers trl peft datasets pyarrow tokenizers gigatoken matplotlib numpy aiohttp".split()
+HEAVY = "torch vllm transformers trl peft datasets pyarrow tokenizers gigatoken matplotlib numpy aiohttp fsspec".split()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from longreach.errors import UserError
-from pretrain.tokenstore import DOCUMENTS, SKIPPED, Batch, TokenStore
+from pretrain import tokenstore
+from pretrain.tokenstore import DOCUMENTS, SKIPPED, Batch, TokenFiles, TokenStore
 
 MADE_FROM = {"tokenizer": "a", "sources": ["x"]}
 
@@ -17,15 +18,19 @@ def store(folder: Path, made_from: dict[str, object] = MADE_FROM) -> TokenStore:
 
 def batch(*documents: list[int], skipped: bytes = b"") -> Batch:
     return Batch(
-        items=len(documents) + bool(skipped),
+        items=np.array([0] * len(documents) + [~0] * bool(skipped), np.int32),
         chain="ab",
         tokens=np.array([token for each in documents for token in each], np.uint32),
         lengths=np.array([len(each) for each in documents], np.int64),
-        keys=np.arange(len(documents), dtype=np.uint64),
+        digests=np.frombuffer(b"".join(bytes([number] * 32) for number in range(len(documents))), "V32"),
         quality=np.full(len(documents), 0.5, np.float32),
         documents=b"{}\n" * len(documents),
         skipped=skipped,
     )
+
+
+def tokens_of(of: TokenStore, number: int) -> TokenFiles:
+    return TokenFiles([of.token_file(number)], of.dtype)
 
 
 def test_what_was_committed_is_there_and_what_was_not_is_cut_away(tmp_path: Path) -> None:
@@ -39,10 +44,10 @@ def test_what_was_committed_is_there_and_what_was_not_is_cut_away(tmp_path: Path
     again = store(tmp_path)
     assert not again.open()
     assert (again.progress[0].documents, again.progress[0].tokens, again.progress[1].items) == (2, 4, 0)
-    assert again.tokens(0).read(0, 9).tolist() == [1, 2, 3, 4]
-    assert again.tokens(0).read(1, 2).tolist() == [2, 3]
+    assert tokens_of(again, 0).read(0, 9).tolist() == [1, 2, 3, 4]
+    assert tokens_of(again, 0).read(1, 2).tolist() == [2, 3]
     assert again.column(0, "lengths").tolist() == [3, 1]
-    assert not len(again.tokens(1))
+    assert not len(tokens_of(again, 1))
     assert (tmp_path / SKIPPED).read_bytes() == b""
     assert (tmp_path / DOCUMENTS).read_bytes() == b"{}\n{}\n"
 
@@ -77,7 +82,7 @@ def test_a_store_of_another_corpus_is_begun_anew_and_says_so(tmp_path: Path) -> 
     other = store(tmp_path, {"tokenizer": "b"})
     assert other.open()
     assert not other.progress[0].done
-    assert not len(other.tokens(0))
+    assert not len(tokens_of(other, 0))
 
 
 def test_a_file_that_lost_its_end_is_refused(tmp_path: Path) -> None:
@@ -88,3 +93,34 @@ def test_a_file_that_lost_its_end_is_refused(tmp_path: Path) -> None:
     (tmp_path / "0.tokens").write_bytes(b"\1\0")
     with pytest.raises(UserError, match="shorter"):
         store(tmp_path).open()
+
+
+def test_many_files_are_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty ones among them, and more than may be open at once."""
+    monkeypatch.setattr(tokenstore, "OPEN_FILES", 2)
+    paths = [tmp_path / str(number) for number in range(6)]
+    for number, path in enumerate(paths):
+        path.write_bytes(np.full(number % 3, number, "<u2").tobytes())
+    files = TokenFiles(paths, np.dtype("<u2"))
+    assert len(files) == 6
+    for _ in range(2):
+        assert [files.read(start, 1).tolist() for start in range(6)] == [[1], [2], [2], [4], [5], [5]]
+    assert files.read(1, 2).tolist() == [2, 2]
+
+
+def test_a_finished_store_is_read_and_not_changed(tmp_path: Path) -> None:
+    first = store(tmp_path)
+    first.open()
+    first.append(0, batch([1, 2, 3], skipped=b"{}\n"))
+    first.finish(0)
+    with pytest.raises(UserError, match="does not hold all tokens"):
+        TokenStore.finished(tmp_path, 2, np.dtype("<u2"))
+    first.finish(1)
+    again = TokenStore.finished(tmp_path, 2, np.dtype("<u2"))
+    assert (again.made_from, again.items(0).tolist()) == (MADE_FROM, [0, ~0])
+    (tmp_path / "0.lengths").write_bytes(b"")
+    with pytest.raises(UserError, match=r"0\.lengths has 0 bytes of 8"):
+        TokenStore.finished(tmp_path, 2, np.dtype("<u2"))
+    assert not (tmp_path / "0.lengths").read_bytes()
+    with pytest.raises(UserError, match="does not hold all tokens"):
+        TokenStore.finished(tmp_path / "nothing", 2, np.dtype("<u2"))

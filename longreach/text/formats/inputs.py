@@ -2,7 +2,7 @@
 
 Folders are walked in the order of their names, hidden entries left out. A link inside a folder is followed only while
 it stays in the folder, each file is read once however many ways lead to it, and what cannot be read is listed, not
-passed over. Each file found costs a few hundred bytes.
+passed over. Each file found costs a few hundred bytes. A URL's files are found in the same order (`remote.py`).
 """
 
 import difflib
@@ -12,17 +12,18 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from longreach.errors import UserError, missing_extra
 from longreach.text.document import Skipped
 from longreach.text.formats import reasons
 from longreach.text.formats.kinds import DOCUMENTS, kind_of, require_packages
+from longreach.text.formats.remote import SAVED_DATASET, files_at
 from longreach.text.formats.source import Source, as_text
+from longreach.urls import is_url
 
 DATASET_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(:\w[\w.-]*)?")  # and its split
-SAVED_DATASET = ("state.json", "dataset_dict.json")
-WAYS = "give files, folders, globs in quotes, or the name of a Hugging Face dataset"
+WAYS = "give files, folders, globs in quotes, URLs, or the name of a Hugging Face dataset"
 OF_ROWS = "rows come from .jsonl, .json, .csv, .tsv (each also .gz or .zst), .parquet, or a dataset"
 
 
@@ -58,10 +59,12 @@ class Finder:
         self.repeats = 0
 
     def add(self, given: str) -> None:
-        """Find the files of one input: a file, a folder, a glob or, where nothing has that name, a dataset."""
+        """Find the files of one input: a file, a folder, a glob, a URL or, where nothing has that name, a dataset."""
         before, repeats = len(self.found), self.repeats
         path = Path(given).expanduser()
-        if path.is_dir():
+        if is_url(given):
+            self._remote(given)
+        elif path.is_dir():
             self._folder(path)
         elif path.exists() or path.is_symlink():
             self._file(path, path.resolve(), named=True)
@@ -114,20 +117,34 @@ class Finder:
             self.repeats += 1
             return
         self.seen.add(str(real))
-        kind = kind_of(path.name) or ("plain" if named and self.fields else "")
         try:
             status = path.stat()
         except OSError as error:
             self._skip(path, reasons.UNREADABLE, str(error.strerror))
             return
-        if not stat.S_ISREG(status.st_mode):
-            self._skip(path, reasons.UNREADABLE, "not a regular file")
-        elif not kind:
-            self._skip(path, reasons.UNKNOWN_FORMAT, path.suffix or "no suffix")
-        elif kind in DOCUMENTS and not self.fields:
-            self._skip(path, reasons.NOT_ROWS, f"{path.suffix or 'such a file'} is one text; {OF_ROWS}")
+        if stat.S_ISREG(status.st_mode):
+            self._take(str(path), status.st_size, named)
         else:
-            self.found.append(self._source(str(path), status.st_size, kind))
+            self._skip(path, reasons.UNREADABLE, "not a regular file")
+
+    def _take(self, path: str, size: int, named: bool) -> None:
+        """A file, by what its name says of it."""
+        name = PurePath(path)
+        kind = kind_of(path) or ("plain" if named and self.fields else "")
+        if not kind:
+            self._skip(path, reasons.UNKNOWN_FORMAT, name.suffix or "no suffix")
+        elif kind in DOCUMENTS and not self.fields:
+            self._skip(path, reasons.NOT_ROWS, f"{name.suffix or 'such a file'} is one text; {OF_ROWS}")
+        else:
+            self.found.append(self._source(path, size, kind))
+
+    def _remote(self, url: str) -> None:
+        for file in files_at(url):
+            if file.key in self.seen:
+                self.repeats += 1
+            else:
+                self.seen.add(file.key)
+                self._take(file.url, file.size, file.named)
 
     def _glob(self, path: Path) -> None:
         plain = next(number for number, part in enumerate(path.parts) if glob.has_magic(part))
@@ -166,5 +183,5 @@ class Finder:
     def _source(self, path: str, size: int, kind: str) -> Source:
         return Source(path, size, kind, self.fields)
 
-    def _skip(self, path: Path, reason: str, detail: str) -> None:
+    def _skip(self, path: Path | str, reason: str, detail: str) -> None:
         self.found.append(Skipped(as_text(str(path)), reason, detail))

@@ -5,7 +5,6 @@ Rows have no byte offset here: `line` is the row's number in the file, from 1.
 """
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +13,7 @@ from longreach.text.document import Skipped
 from longreach.text.formats import reasons
 from longreach.text.formats.fields import missing_field
 from longreach.text.formats.source import Damaged, Row, Source
+from longreach.urls import is_url
 
 BATCH_ROWS = 64  # documents may be long
 BUFFER_BYTES = 1 << 20
@@ -48,9 +48,10 @@ def _columns(source: Source, schema: pa.Schema) -> list[str]:
 
 def _open(source: Source) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(source.path, buffer_size=BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
+        file = source.open() if is_url(source.path) else source.path
+        return pq.ParquetFile(file, buffer_size=BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
     except (pa.ArrowException, OSError, ValueError) as error:
-        with Path(source.path).open("rb") as file:
+        with source.open() as file:
             begins = file.read(len(MAGIC)) == MAGIC
             file.seek(-min(len(MAGIC), source.size), 2)
             ends = file.read() == MAGIC

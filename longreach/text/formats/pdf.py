@@ -13,6 +13,7 @@ from pypdfium2 import raw
 from longreach.text.document import Skipped
 from longreach.text.formats import reasons
 from longreach.text.formats.source import MAX_BYTES, Damaged, Row, Source
+from longreach.urls import is_url
 
 LINE_END_HYPHEN = "\ufffe"  # pdfium's sign for a hyphen where it joined two lines
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufffe\uffff]+")
@@ -21,7 +22,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufffe\uffff]+")
 def read(source: Source) -> Iterator[Row | Skipped]:
     """One text, and a note for each page that it lacks."""
     try:
-        document = pdfium.PdfDocument(source.path)
+        document = pdfium.PdfDocument(_bytes(source) if is_url(source.path) else source.path)
     except pdfium.PdfiumError as error:
         encrypted = error.err_code in (raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY)
         raise Damaged(reasons.ENCRYPTED_PDF if encrypted else reasons.BROKEN_PDF, str(error)) from error
@@ -42,6 +43,12 @@ def read(source: Source) -> Iterator[Row | Skipped]:
         yield Row("\n\n".join(filter(None, pages)))
     elif pages:
         raise Damaged(reasons.EMPTY, f"no text on {len(pages)} pages; scanned? Text recognition (OCR) can add it")
+
+
+def _bytes(source: Source) -> bytes:
+    """All of a file that is no path: an error of a store would be lost on its way through pdfium."""
+    with source.open() as file:
+        return file.read()
 
 
 def _text(document: pdfium.PdfDocument, number: int) -> str:

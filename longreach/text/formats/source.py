@@ -8,10 +8,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
+from longreach.stores import Store
 from longreach.text.document import Skipped
 from longreach.text.formats import reasons
+from longreach.urls import is_url
 
 MAX_BYTES = 256 << 20  # of one line, record or whole-file text: the bound on memory, far above any book
 READ_BYTES = 1 << 18
@@ -60,9 +62,15 @@ class Source:
         """A note on this file or one of its rows; what is quoted from a file may hold what UTF-8 cannot."""
         return Skipped(self.name, reason, detail.encode("utf-8", "replace").decode("utf-8"), line, byte)
 
+    def open(self) -> BinaryIO:
+        """The file, on a disk or in a store."""
+        if is_url(self.path):
+            return cast(BinaryIO, Store.at(self.path).open())
+        return Path(self.path).open("rb")
+
     def blocks(self) -> Iterator[bytes]:
         """The bytes on disk, counting them as they go by."""
-        with Path(self.path).open("rb") as file:
+        with self.open() as file:
             while block := file.read(READ_BYTES):
                 self.consumed += len(block)
                 yield block

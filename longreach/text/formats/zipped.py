@@ -10,7 +10,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
@@ -53,7 +52,7 @@ class Archive:
 @contextmanager
 def archive(source: Source, broken: str) -> Iterator[Archive]:
     """The file as an archive, or Damaged with the reason that its format uses."""
-    with Path(source.path).open("rb") as file:
+    with source.open() as file:
         try:
             zip_file = zipfile.ZipFile(file)
         except BROKEN_ZIP as error:

@@ -1,7 +1,8 @@
-"""A shard: the part of a run's documents that one of several jobs asks about.
+"""A shard: the part of a run's documents that is one job's, where several jobs divide them.
 
-Each job reads all documents, so that all agree which of them repeat another; it asks only about its own. Which are its
-own is decided by a hash of their ids, the same on every machine.
+Where all jobs have to see all documents (`selfinstruct generate`: which of them repeat another?), a hash of its id
+decides whose a document is, the same on every machine. Where each is to read as little as it can, whole files are
+divided: `formats/division.py`.
 """
 
 import hashlib
@@ -37,6 +38,11 @@ class Shard:
     def owns(self, item: Document | Skipped) -> bool:
         """Whether a document, or an input that gave none, is this shard's: each is exactly one's."""
         return self.count == 1 or _number(item) % self.count == self.index
+
+
+def shard_text(text: str) -> str:
+    """I/N as a setting holds it; ValueError where it names no shard."""
+    return str(Shard.of(text))
 
 
 def _number(item: Document | Skipped) -> int:

@@ -5,8 +5,8 @@ import pytest
 from longreach.config import resolve
 from longreach.errors import UserError
 from longreach.text.document import Document, Skipped
+from longreach.text.shard import Shard
 from selfinstruct.config import GenerateSettings
-from selfinstruct.shard import Shard
 
 DOCUMENTS = [Document(f"docs.jsonl#{line}", "docs.jsonl", "the same text") for line in range(1, 401)]
 SKIPPED = [Skipped("docs.jsonl", "broken json", line=line) for line in range(1, 401)]

@@ -1,0 +1,97 @@
+"""Several training runs of tinyrun.py one after the other in the same processes, with what each step's gradient was.
+
+torchrun ... tests/parallel_runs.py RUNS.json   a list of {"out": folder, "plan": fields of Plan, "spoil": a name below}
+
+What a run is refused with is written to its folder as refused.txt.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from safetensors.torch import save_file
+
+import tinyrun
+from longreach.errors import UserError
+from longreach.model.processes import rank
+from longreach.model.trainer import LongTrainer
+from tinyrun import Plan, tiny_run
+
+
+def main(runs: list[dict[str, Any]]) -> None:
+    for run in runs:
+        out = Path(run["out"])
+        with gradients_written(out), SPOILS[run["spoil"]]() if "spoil" in run else ExitStack():
+            try:
+                tiny_run(out, Plan(**run["plan"]))
+            except UserError as error:
+                if rank() == 0:
+                    (out / "refused.txt").write_text(str(error))
+
+
+@contextmanager
+def gradients_written(out: Path) -> Iterator[None]:
+    """gradients-N.safetensors of step N, as they are after clipping."""
+    stock = LongTrainer._get_grad_norm
+
+    def written(self: LongTrainer, *args: Any, **kwargs: Any) -> float:
+        whole = {name: each.contiguous().clone() for name, each in self._engine.gradients()}
+        if rank() == 0:
+            save_file(whole, out / f"gradients-{self.state.global_step + 1}.safetensors")
+        return stock(self, *args, **kwargs)
+
+    with patch.object(LongTrainer, "_get_grad_norm", written):
+        yield
+
+
+@contextmanager
+def mixing_layers() -> Iterator[None]:
+    """A model that adds the mean of the row to every token: no attention, and nobody tells it of other processes."""
+    stock: Callable[..., Any] = tinyrun.tiny_model
+
+    def mixing(*args: Any) -> Any:
+        model = stock(*args)
+        model.model.layers[0].mlp.register_forward_hook(lambda module, given, found: found + found.mean(1, True))
+        return model
+
+    with patch.object(tinyrun, "tiny_model", mixing), patch("longreach.model.preflight.check_isolation"):
+        yield
+
+
+@contextmanager
+def bad_step() -> Iterator[None]:
+    """The loss of step 3 is no number."""
+    stock = LongTrainer.compute_loss
+
+    def spoiled(self: LongTrainer, *args: Any, **kwargs: Any) -> torch.Tensor:
+        return stock(self, *args, **kwargs) * (torch.nan if self.state.global_step == 2 else 1)
+
+    with patch.object(LongTrainer, "compute_loss", spoiled):
+        yield
+
+
+@contextmanager
+def killed() -> Iterator[None]:
+    """The second process is no more after step 3."""
+    stock = LongTrainer.compute_loss
+
+    def ending(self: LongTrainer, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if rank() == 1 and self.state.global_step == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return stock(self, *args, **kwargs)
+
+    with patch.object(LongTrainer, "compute_loss", ending):
+        yield
+
+
+SPOILS: dict[str, Callable[[], Any]] = {"mixing": mixing_layers, "bad step": bad_step, "killed": killed}
+
+if __name__ == "__main__":
+    main(json.loads(Path(sys.argv[1]).read_text()))
