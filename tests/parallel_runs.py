@@ -8,6 +8,8 @@ What a run is refused with is written to its folder as refused.txt.
 import json
 import os
 import signal
+import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +25,31 @@ from longreach.errors import UserError
 from longreach.model.processes import rank
 from longreach.model.trainer import LongTrainer
 from tinyrun import Plan, tiny_run
+
+ROOT = Path(__file__).parents[1]
+RECIPES, OTHERS = ROOT / "recipes", ROOT / "tests/longreach/model/parallel"
+# 1, 2, 3, 1 rows a step, of uneven weight; steps are plain multiples of the gradient, none is clipped
+RAGGED = {"steps": "4@64", "ragged": True, "samples": True, "clip": 0.0, "learning_rate": 0.3, "epsilon": 1.0}
+KEPT = {**RAGGED, "keep_checkpoints": 0}
+FSDP = {"fsdp": "full_shard"}
+ZERO2, ZERO3, OFFLOAD = (
+    {"deepspeed": str(RECIPES / f"deepspeed-{name}.json")} for name in ("zero2", "zero3", "zero3-offload")
+)
+SHARED = {"sequence": 2}
+MODES: dict[str, dict[str, Any]] = {
+    "ddp": {},
+    "ddp-shared": SHARED,
+    "fsdp": FSDP,
+    "fsdp-shared": FSDP | SHARED,
+    "fsdp-grad-op": {"fsdp": "shard_grad_op"},
+    "zero2": ZERO2,
+    "zero2-shared": ZERO2 | SHARED,
+    "zero3": ZERO3,
+    "zero3-shared": ZERO3 | SHARED,
+    "offload": OFFLOAD,
+    "zero2-offload": {"deepspeed": str(OTHERS / "zero2-offload.json")},
+    "offload-all": {"deepspeed": str(OTHERS / "zero3-offload-all.json")},
+}
 
 
 def main(runs: list[dict[str, Any]]) -> None:
@@ -89,6 +116,28 @@ def killed() -> Iterator[None]:
 
     with patch.object(LongTrainer, "compute_loss", ending):
         yield
+
+
+def torchrun(folder: Path, processes: int, runs: dict[str, dict[str, Any]], status: int = 0) -> str:
+    """Make the runs, each in a folder of its own name; what was said."""
+    given = [{"out": str(folder / name), **run} for name, run in runs.items()]
+    path = folder / f"runs-{processes}.json"
+    path.write_bytes(json.dumps(given).encode())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--master-addr=127.0.0.1"]
+    environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    ended = subprocess.run(
+        [sys.executable, *words, f"--master-port={port}", "tests/parallel_runs.py", str(path)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert ended.returncode == status, ended.stderr[-6_000:]
+    return ended.stderr
 
 
 SPOILS: dict[str, Callable[[], Any]] = {"mixing": mixing_layers, "bad step": bad_step, "killed": killed}

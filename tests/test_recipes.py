@@ -6,8 +6,10 @@ variables are bash's own. A recipe's arguments are the words in capitals of the 
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from importlib.util import find_spec
@@ -295,3 +297,57 @@ def test_a_slurm_array_tokenizes_each_shard_and_makes_the_rows(tmp_path: Path) -
     assert (settings.shard, settings.workers, settings.seq_len) == ("0/8", 4, 1024)
     assert settings.folder == Path("out/shards/0")
     assert merge == ["pretrain", "merge", "out", "out/shards/*"]
+
+
+SLURM = {
+    "scontrol": '#!/bin/sh\necho "$@" >> "$CALLS"\necho node-a\necho node-b\n',
+    # two processes that save when they are told to end, as training does
+    "srun": '#!/bin/sh\necho "$@" >> "$CALLS"\ntrap "echo saved >> \\"$CALLS\\"; exit 143" TERM\n'
+    'touch started\nwhile [ "$HOLD" ]; do sleep 0.1; done\nexit "${STATUS:-0}"\n',
+}
+
+
+def sbatch_job(folder: Path, **environment: str) -> "subprocess.Popen[str]":
+    """The job of recipes/train.sbatch among stand-ins for SLURM's commands."""
+    for name, text in SLURM.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    slurm = {"SLURM_JOB_NODELIST": "node-[a-b]", "SLURM_NNODES": "2", "SLURM_JOB_ID": "7"}
+    return subprocess.Popen(
+        [
+            "bash",
+            str(ROOT / "recipes/train.sbatch"),
+            "pretrain",
+            "continue",
+            "--base",
+            "runs/base",
+            "--data",
+            "runs/rows",
+        ],
+        cwd=folder,
+        env={"PATH": f"{folder}:/usr/bin:/bin", "CALLS": str(folder / "calls"), **slurm, **environment},
+        text=True,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_slurm_job_starts_torchrun_on_every_node(tmp_path: Path, status: int) -> None:
+    job = sbatch_job(tmp_path, STATUS=str(status))
+    assert job.wait(30) == status
+    asked, started = (tmp_path / "calls").read_text().splitlines()
+    assert asked == "show hostnames node-[a-b]"
+    words = shlex.split(started)
+    assert words[:4] == ["--kill-on-bad-exit=1", "torchrun", "--nnodes", "2"]
+    assert words[words.index("--rdzv-endpoint") + 1] == "node-a:29500"
+    settings = read(words[1:])
+    assert (settings.base, settings.data) == ("runs/base", ("runs/rows",))
+
+
+def test_a_slurm_job_that_is_told_to_end_saves_and_is_queued_again(tmp_path: Path) -> None:
+    job = sbatch_job(tmp_path, HOLD="1")
+    while not (tmp_path / "started").exists():
+        time.sleep(0.05)
+    job.terminate()
+    assert job.wait(30) != 0
+    assert (tmp_path / "calls").read_text().splitlines()[-2:] == ["saved", "requeue 7"]

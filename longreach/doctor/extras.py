@@ -18,7 +18,7 @@ PURPOSES = {  # of each extra, in the order in which they are shown
     "train": "pretrain and finetune",
     "evaluate": "evaluate",
     "harness": "evaluate harness",
-    "deepspeed": "ZeRO, with which no command trains yet",
+    "deepspeed": "training sharded by ZeRO 2 and 3 (--deepspeed)",
     "flash": "flash-attn",
     "qlora": "finetune sft --qlora",
 }

@@ -1,6 +1,6 @@
 """How a run is laid out over its processes, as the user says it: DDP, FSDP or DeepSpeed's ZeRO, and GPUs to a row.
 
-What is offered was proven to give the gradients of one process (docs/scaling.md). A DeepSpeed configuration is taken
+What is offered was proven to give the gradients of one process (docs/parallel.md). A DeepSpeed configuration is taken
 where it says how ZeRO shards; what longreach decides itself, and what would change the numbers, is refused by name.
 """
 
@@ -41,8 +41,6 @@ ZERO_TAKEN = frozenset(
         "contiguous_gradients",
         "reduce_bucket_size",
         "allgather_bucket_size",
-        "allgather_partitions",
-        "round_robin_gradients",
         "sub_group_size",
         "offload_optimizer",
         "offload_param",

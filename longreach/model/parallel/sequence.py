@@ -3,7 +3,7 @@
 This is Ulysses (arXiv:2309.14509): before attention the processes of a row exchange tokens for heads, after it heads
 for tokens. The attention in between is the one of a single process, documents apart; all else sees its own tokens. The
 loss is a sum over tokens, so that gradients added up over all processes are those of whole rows, with every engine.
-DeepSpeed has an implementation of its own, which trains with other gradients (docs/scaling.md).
+DeepSpeed has an implementation of its own, which trains with other gradients (docs/parallel.md).
 
 Keys and values of fewer heads than processes are repeated, as often as it takes for each process to have one.
 """

@@ -3,71 +3,23 @@
 The runs of one number of processes are made one after the other by one torchrun, since starting it takes longest.
 """
 
-import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 from safetensors.torch import load_file
 
 from longreach.model.checkpoint import read_provenance
 from longreach.model.parallel.moments import Moments
+from parallel_runs import FSDP, KEPT, MODES, RAGGED, SHARED, ZERO2, ZERO3, torchrun
 from tinyrun import Plan, recorded, tiny_run
 
-ROOT = Path(__file__).parents[4]
-RECIPES = ROOT / "recipes"
-# 1, 2, 3, 1 rows a step, of uneven weight; steps are plain multiples of the gradient, none is clipped
-RAGGED = {"steps": "4@64", "ragged": True, "samples": True, "clip": 0.0, "learning_rate": 0.3, "epsilon": 1.0}
-KEPT = {**RAGGED, "keep_checkpoints": 0}
-FSDP = {"fsdp": "full_shard"}
-ZERO2, ZERO3, OFFLOAD = (
-    {"deepspeed": str(RECIPES / f"deepspeed-{name}.json")} for name in ("zero2", "zero3", "zero3-offload")
-)
-SHARED = {"sequence": 2}
-MODES: dict[str, dict[str, Any]] = {
-    "ddp": {},
-    "ddp-shared": SHARED,
-    "fsdp": FSDP,
-    "fsdp-shared": FSDP | SHARED,
-    "fsdp-grad-op": {"fsdp": "shard_grad_op"},
-    "zero2": ZERO2,
-    "zero2-shared": ZERO2 | SHARED,
-    "zero3": ZERO3,
-    "zero3-shared": ZERO3 | SHARED,
-    "offload": OFFLOAD,
-}
 ADAPTER = {"steps": "2@64", "lora": True, "gradient_checkpointing": True, "ragged": True}
 HALF = {"steps": "3@64", "dtype": "bfloat16", "save_every": 3, "validate_every": 0}
 CLIPPED = {"steps": "3@64", "clip": 0.5, "save_every": 3}
 SKIPPED = {"steps": "4@64", "save_every": 1, "keep_checkpoints": 0, "skip_bad_batches": True}
-
-
-def torchrun(folder: Path, processes: int, runs: dict[str, dict[str, Any]], status: int = 0) -> str:
-    """Make the runs, each in a folder of its own name; what was said."""
-    given = [{"out": str(folder / name), **run} for name, run in runs.items()]
-    path = folder / f"runs-{processes}.json"
-    path.write_bytes(orjson.dumps(given))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--master-addr=127.0.0.1"]
-    environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    ended = subprocess.run(
-        [sys.executable, *words, f"--master-port={port}", "tests/parallel_runs.py", str(path)],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert ended.returncode == status, ended.stderr[-6_000:]
-    return ended.stderr
 
 
 @pytest.fixture(scope="module")
