@@ -51,6 +51,7 @@ class Plan:
     samples: bool = False  # a question is answered wherever the held-out loss is measured
     dropout: float = 0.0  # of the embeddings, in training
     lora: bool = False
+    tied: bool = False  # the embeddings are the head
     dtype: str = "float32"
     threads: int = 1
     fsdp: str = ""
@@ -111,7 +112,7 @@ class RaggedBatches:
         return sum(1 + place % 3 for place in range(step))
 
 
-def tiny_model(rope: Rope, seq_len: int) -> LlamaForCausalLM:
+def tiny_model(rope: Rope, seq_len: int, tied: bool = False) -> LlamaForCausalLM:
     """Equal arguments, equal weights, but for the RoPE."""
     config = LlamaConfig(
         vocab_size=VOCABULARY,
@@ -123,6 +124,7 @@ def tiny_model(rope: Rope, seq_len: int) -> LlamaForCausalLM:
         max_position_embeddings=WINDOW,
         bos_token_id=1,
         eos_token_id=2,
+        tie_word_embeddings=tied,
     )
     torch.manual_seed(0)
     return LlamaForCausalLM._from_config(with_rope(config, rope, seq_len), attn_implementation=register())
@@ -152,7 +154,7 @@ def tiny_run(out: Path, plan: Plan) -> TrainReport:
     tokenizer = tiny_tokenizer(VOCABULARY, WINDOW)
 
     def load(rope: Rope, seq_len: int) -> Any:
-        model = tiny_model(rope, seq_len)
+        model = tiny_model(rope, seq_len, plan.tied)
         if plan.dropout:
             model.get_input_embeddings().register_forward_hook(
                 lambda module, given, found: torch.nn.functional.dropout(found, plan.dropout, module.training)

@@ -188,7 +188,7 @@ def load(name: str, limits: Limits, dtype: str, *, chat: bool) -> ChatModel:
         limits.batch_tokens or batch_tokens(model),
         stops,
         PlainText(name),
-        Prefix(model) if shareable(model) else None,
+        Prefix(model) if device == "cpu" and shareable(model) else None,  # on a GPU it takes longer: docs/gpu.md
     )
 
 

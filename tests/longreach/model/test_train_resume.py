@@ -79,6 +79,18 @@ def test_adapters_go_on_too_and_random_numbers_parts_and_samples(tmp_path: Path)
     assert weights(tmp_path / "killed", name) == weights(tmp_path / "whole", name)
 
 
+@pytest.mark.parametrize("lora", [False, True])
+def test_tied_weights_are_saved_and_gone_on_with(tmp_path: Path, lora: bool) -> None:
+    """Of an adapter the trained copy of the embeddings is the head's, too, and PEFT asks for both."""
+    plan = Plan(steps="2@64", lora=lora, tied=True, save_every=1)
+    tiny_run(tmp_path / "whole", plan)
+    train_through(tmp_path / "killed", ["step:2"], plan)
+    assert recorded(tmp_path / "killed") == recorded(tmp_path / "whole")
+    name = "adapter_model.safetensors" if lora else "model.safetensors"
+    assert weights(tmp_path / "killed", name) == weights(tmp_path / "whole", name)
+    assert any("lm_head" in key for key in load_file(tmp_path / "whole" / name)) == lora
+
+
 @pytest.mark.parametrize("change", [{"micro_batch_tokens": 512}, {"gradient_checkpointing": True}])
 def test_how_a_step_is_cut_changes_nothing(tmp_path: Path, change: dict[str, Any]) -> None:
     plan = Plan(steps="2@64", clip=0.0, learning_rate=0.3, epsilon=1.0, ragged=True, micro_batch_tokens=64)

@@ -16,7 +16,7 @@ from longreach.model.parallel.moments import Moments
 from parallel_runs import FSDP, KEPT, MODES, RAGGED, SHARED, ZERO2, ZERO3, torchrun
 from tinyrun import Plan, recorded, tiny_run
 
-ADAPTER = {"steps": "2@64", "lora": True, "gradient_checkpointing": True, "ragged": True}
+ADAPTER = {"steps": "2@64", "lora": True, "tied": True, "gradient_checkpointing": True, "ragged": True}
 HALF = {"steps": "3@64", "dtype": "bfloat16", "save_every": 3, "validate_every": 0}
 CLIPPED = {"steps": "3@64", "clip": 0.5, "save_every": 3}
 SKIPPED = {"steps": "4@64", "save_every": 1, "keep_checkpoints": 0, "skip_bad_batches": True}
