@@ -187,6 +187,14 @@ def recorded(folder: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if name != "time"} for line in lines]
 
 
+def figures(line: dict[str, Any]) -> list[float]:
+    """All losses and counts of a line of metrics."""
+    held_out = line.get("validation", {}).get("held-out", {})
+    parts = [number for each in (line, held_out) for part in each.get("parts", {}).values() for number in part.values()]
+    mine = [line.get(name, 0) for name in ("loss", "gradient_norm", "tokens")]
+    return [*mine, held_out.get("loss", 0), held_out.get("tokens", 0), *held_out.get("by_length", {}).values(), *parts]
+
+
 def read_plan(words: list[str]) -> Plan:
     """ "clip=0" -> Plan(clip=0.0)."""
     plan = Plan()

@@ -13,8 +13,8 @@ from accelerate.utils import is_peft_model
 from longreach.errors import UserError
 from longreach.model.batches import Batches, TrainRow, called
 from longreach.model.isolation import check_isolation
-from longreach.model.parallel.mode import Mode
-from longreach.model.processes import team, world
+from longreach.model.parallel.mode import DDP, Mode
+from longreach.model.processes import started, team, world
 from longreach.model.rotary import check_rope
 from longreach.model.stages import Leg, Stage
 
@@ -28,6 +28,11 @@ def check_processes(mode: Mode) -> None:
         raise UserError(
             f"{torch.cuda.device_count()} GPUs are visible to one process",
             "start it by `torchrun --nproc-per-node=gpu -m ...`, or show it one: CUDA_VISIBLE_DEVICES=0",
+        )
+    if mode.kind != DDP and not started():
+        raise UserError(
+            f"{mode.name} lies over the processes that torchrun starts, and this one was started alone",
+            "torchrun --nproc-per-node=gpu -m ...",
         )
     if world() % mode.sequence:
         raise UserError(

@@ -33,6 +33,11 @@ def world() -> int:
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
+def started() -> bool:
+    """Whether torchrun, or what does its work, started this process."""
+    return "RANK" in os.environ
+
+
 @dataclass(frozen=True)
 class Team:
     """The processes that share rows with this one: it is the `place`-th of `degree` in the `number`-th of `count`."""

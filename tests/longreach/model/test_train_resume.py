@@ -17,7 +17,7 @@ from killed_training import train_through
 from longreach.errors import UserError
 from longreach.model.checkpoint import read_provenance
 from longreach.model.parallel.moments import Moments
-from tinyrun import Plan, recorded, tiny_run
+from tinyrun import Plan, figures, recorded, tiny_run
 
 ROOT = Path(__file__).parents[3]
 CURRICULUM = Plan(steps="4@64,3@128", keep_checkpoints=1)
@@ -105,12 +105,6 @@ def assert_close(one: Path, other: Path) -> None:
     assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) < 1e-6
     for line, twin in zip(recorded(one), recorded(other), strict=True):
         assert figures(line) == pytest.approx(figures(twin), rel=1e-6)
-
-
-def figures(line: dict[str, Any]) -> list[float]:
-    held_out = line.get("validation", {}).get("held-out", {})
-    parts = [number for each in (line, held_out) for part in each.get("parts", {}).values() for number in part.values()]
-    return [*(line.get(name, 0) for name in ("loss", "gradient_norm", "tokens")), held_out.get("loss", 0), *parts]
 
 
 def test_two_processes_go_on_where_one_was(tmp_path: Path) -> None:

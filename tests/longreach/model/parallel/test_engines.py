@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from longreach.model.checkpoint import read_provenance
 from longreach.model.parallel.moments import Moments
 from parallel_runs import FSDP, KEPT, MODES, RAGGED, SHARED, ZERO2, ZERO3, torchrun
-from tinyrun import Plan, recorded, tiny_run
+from tinyrun import Plan, figures, recorded, tiny_run
 
 ADAPTER = {"steps": "2@64", "lora": True, "tied": True, "gradient_checkpointing": True, "ragged": True}
 HALF = {"steps": "3@64", "dtype": "bfloat16", "save_every": 3, "validate_every": 0}
@@ -84,13 +84,6 @@ def assert_same(one: Path, other: Path, name: str = "model.safetensors") -> None
     assert max(float((moments[key] - others[key]).abs().max()) for key in moments) < 1e-6
     for line, twin in zip(recorded(one), recorded(other), strict=True):
         assert figures(line) == pytest.approx(figures(twin), rel=1e-5)
-
-
-def figures(line: dict[str, Any]) -> list[float]:
-    held_out = line.get("validation", {}).get("held-out", {})
-    parts = [number for each in (line, held_out) for part in each.get("parts", {}).values() for number in part.values()]
-    mine = [line.get(name, 0) for name in ("loss", "gradient_norm", "tokens")]
-    return [*mine, held_out.get("loss", 0), held_out.get("tokens", 0), *held_out.get("by_length", {}).values(), *parts]
 
 
 @pytest.mark.parametrize("mode", ["fsdp-shared", "zero3"])
