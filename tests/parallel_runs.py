@@ -28,8 +28,16 @@ from tinyrun import Plan, tiny_run
 
 ROOT = Path(__file__).parents[1]
 RECIPES, OTHERS = ROOT / "recipes", ROOT / "tests/longreach/model/parallel"
-# 1, 2, 3, 1 rows a step, of uneven weight; steps are plain multiples of the gradient, none is clipped
-RAGGED = {"steps": "4@64", "ragged": True, "samples": True, "clip": 0.0, "learning_rate": 0.3, "epsilon": 1.0}
+# 1, 2, 3, 1 rows a step, of uneven weight, each a micro-batch; steps are plain multiples of the gradient, none is clipped
+RAGGED = {
+    "steps": "4@64",
+    "micro_batch_tokens": 64,
+    "ragged": True,
+    "samples": True,
+    "clip": 0.0,
+    "learning_rate": 0.3,
+    "epsilon": 1.0,
+}
 KEPT = {**RAGGED, "keep_checkpoints": 0}
 FSDP = {"fsdp": "full_shard"}
 ZERO2, ZERO3, OFFLOAD = (

@@ -114,11 +114,11 @@ class Course(TrainerCallback):  # type: ignore[misc]
         self.meter.pause()
 
     def _sample(self, model: nn.Module, samples: Samples) -> None:
-        """The answers of the first process; the others wait, or help where weights are gathered."""
-        if self.metrics or self.engine.lockstep:
+        """The answers of the first process; the others wait, or help where the model is sharded."""
+        if self.metrics or self.engine.shards:
             half = self.settings.dtype == BFLOAT16
             with torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=half):
-                found = samples.measure(model, together=self.engine.lockstep)
+                found = samples.measure(model, together=self.engine.shards)
         if self.metrics:
             self.metrics.write({"step": self.step, "stage": self.leg.number, **found})
             for line in sample_lines(self.step, found):

@@ -82,9 +82,7 @@ def train(
     if is_whole(out):
         say(f"{out} is finished already")
         return run.report(read_provenance(out)["training"])
-    held_out = Validation(
-        validation or {}, settings.validation_rows, settings.micro_batch_tokens, settings.mode.lockstep
-    )
+    held_out = Validation(validation or {}, settings.validation_rows, settings.micro_batch_tokens, settings.mode.shards)
     for line in held_out.describe():
         say(f"validation on {line}")
     return run.go(held_out)

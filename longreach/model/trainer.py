@@ -117,7 +117,7 @@ class LongTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no types
         """One step, and the weight of all its tokens in all processes."""
         batch = next(epoch_iterator)
         weight = summed([batch.weight], self.args.device)[0] / team().degree
-        if self._engine.lockstep:
+        if self._engine.shards:
             lacking = most(len(batch.micro), self.args.device) - len(batch.micro)
             batch.micro.extend(collate([EMPTY]) for _ in range(lacking))
         if not weight:

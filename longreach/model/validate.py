@@ -36,7 +36,7 @@ class HeldOut(Protocol):
 class Validation:
     """Measures the same rows of every set, `rows` of each at most (0: all).
 
-    `lockstep`: all processes make the same number of passes, since each gathers weights.
+    `lockstep`: all processes make the same number of passes.
     """
 
     def __init__(self, sets: Mapping[str, HeldOut], rows: int, micro_tokens: int, lockstep: bool = False) -> None:

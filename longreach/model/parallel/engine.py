@@ -20,9 +20,8 @@ class Engine(Protocol):
     the gradients of the processes. Moments are named "exp_avg.NAME", "exp_avg_sq.NAME" and "step".
     """
 
-    shards: bool  # whether no process holds all that a checkpoint does
+    shards: bool  # whether a process holds but a part; then all make the same number of passes, in which they meet
     alone: bool  # whether a process places its part without the others
-    lockstep: bool  # whether passes gather weights, so that all processes must make the same number of them
     stepped: torch.optim.Optimizer  # whose learning rates count
 
     def place(self, model: Any, device: torch.device) -> None:

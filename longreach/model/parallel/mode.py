@@ -17,7 +17,6 @@ from longreach.errors import UserError, missing_extra
 DDP, FSDP, ZERO = "ddp", "fsdp", "zero"
 FULL_SHARD, SHARD_GRAD_OP = FSDP_WAYS = ("full_shard", "shard_grad_op")  # weights gathered twice a step, or once
 
-WEIGHTS = 3  # the stage of ZeRO from which on they are sharded
 AUTO = "auto"
 OWN = {  # what longreach fills in
     "bf16": "--dtype",
@@ -63,9 +62,9 @@ class Mode:
     zero: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def lockstep(self) -> bool:
-        """Whether weights are gathered in every pass, so that all processes must make the same number of them."""
-        return self.kind == FSDP or (self.kind == ZERO and self.zero["stage"] == WEIGHTS)
+    def shards(self) -> bool:
+        """Whether a process holds but a part; then all make the same number of passes, in which they meet."""
+        return self.kind != DDP
 
     @property
     def name(self) -> str:

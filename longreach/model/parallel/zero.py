@@ -36,10 +36,10 @@ WEIGHTS = 3  # the stage from which on they are sharded
 class Zero:
     """`section` is the "zero_optimization" of a DeepSpeed configuration."""
 
+    shards, alone = True, False
+
     def __init__(self, section: Mapping[str, Any], *, half: bool, clip: float) -> None:
-        self.shards, self.alone = True, False
-        self.lockstep = section["stage"] == WEIGHTS
-        self._half = half
+        self._half, self._weights_too = half, section["stage"] == WEIGHTS
         self._settings = {
             "zero_optimization": dict(section),
             "bf16": {"enabled": half},
@@ -59,13 +59,13 @@ class Zero:
             self._exact = {name: each.detach() for name, each in trained(model)}
             for each in model.parameters():  # not the frequencies of RoPE, which are buffers
                 each.data = each.data.to(torch.bfloat16)
-        if self.lockstep:
+        if self._weights_too:
             deepspeed.zero.Init(module=model, config_dict_or_path=self._settings, dtype=next(model.parameters()).dtype)
 
     def prepare(self, model: Any, optimizer: Callable[[], Any]) -> tuple[nn.Module, Any]:
         self.model, self.stepped = model, Patient(optimizer())
         self._engine, *_ = deepspeed.initialize(model=model, optimizer=self.stepped, config=self._settings)
-        self._shards = _Shards(self._engine.optimizer, self.stepped, sharded_weights=self.lockstep)
+        self._shards = _Shards(self._engine.optimizer, self.stepped, sharded_weights=self._weights_too)
         self._shards.begin_moments()
         for name, parameter in trained(model):
             if name in self._exact:

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from longreach.errors import UserError
-from longreach.model.parallel.mode import FSDP_WAYS, Mode, check_mode, read_mode, zero_section
+from longreach.model.parallel.mode import FSDP_WAYS, check_mode, read_mode, zero_section
 
 RECIPES = Path(__file__).parents[4] / "recipes"
 
@@ -23,12 +23,11 @@ def test_the_recipes_are_taken_whole(path: Path) -> None:
     assert zero_section(path) == orjson.loads(path.read_bytes())["zero_optimization"]
 
 
-def test_names_and_lockstep(tmp_path: Path) -> None:
+def test_names_and_what_shards(tmp_path: Path) -> None:
     modes = [read_mode("", "", 1), *(read_mode(way, "", 2) for way in FSDP_WAYS), read_mode("", written(tmp_path), 4)]
     assert [mode.name for mode in modes] == ["ddp", "fsdp, 2 to a row", "fsdp, 2 to a row", "zero3, 4 to a row"]
     assert [mode.reshard for mode in modes[1:3]] == [True, False]
-    assert [mode.lockstep for mode in modes] == [False, True, True, True]
-    assert not Mode("zero", zero={"stage": 2}).lockstep
+    assert [mode.shards for mode in modes] == [False, True, True, True]
 
 
 def test_a_configuration_written_for_transformers_is_taken(tmp_path: Path) -> None:
