@@ -2,18 +2,20 @@
 
     python -m benchmarks.plan_memory [--quick]
 
-Each case is a process of its own on one thread: `longreach.model.train` on a model of random weights in float32, two
-steps of two rows, one at once, checkpoint and finished model written. Measured is the peak of the resident memory over
-what stood before, when a model of a few kilobytes had been trained in the same way. Blocks from 64 kB on come from the
-system and go back at once, so that the figure is of what was asked for. The bar is 15 %.
+Each case is a process of its own on one thread, or two that share the model or the rows over gloo, of which the larger
+counts: `longreach.model.train` on a model of random weights in float32, two steps of two rows, one at once, checkpoint
+and finished model written. Measured is the peak of the resident memory over what stood before, when a model of a few
+kilobytes had been trained in the same way. Blocks from 64 kB on come from the system and go back at once, so that the
+figure is of what was asked for. DeepSpeed is told by the deepspeed.json that the plan writes. The bar is 15 %.
 """
 
 import argparse
 import json
 import os
+import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,12 +24,14 @@ import numpy as np
 
 from benchmarks.attention_and_loss import resident
 from longreach.model.flops import shape_of
-from longreach.plan.layout import DDP, LORA, Layout
+from longreach.plan.launch import deepspeed
+from longreach.plan.layout import DDP, FSDP, LORA, ZERO, ZERO2, ZERO3, Layout
 from longreach.plan.memory import GB, Memory, memory
 from longreach.rows.rows import Row
 
 BAR = 0.15
-ROWS, STEPS = 2, 2  # of a step, and of the run
+ROWS, STEPS = 2, 2  # of a step in each process, and of the run
+BUCKET = 8_000_000  # elements; a quarter of the model
 ALLOCATION = {
     "MALLOC_MMAP_THRESHOLD_": "65536",
     "MALLOC_TRIM_THRESHOLD_": "0",
@@ -56,24 +60,33 @@ MODELS = {"llama": LLAMA, "qwen3": QWEN3}
 
 @dataclass(frozen=True)
 class Case:
-    """A small model, rows of a length, checkpointing, the rank of an adapter (0: all weights)."""
+    """A small model, rows of a length, checkpointing, the rank of an adapter (0: all weights), processes, by what."""
 
     model: str
     seq_len: int
     checkpointing: bool = False
     lora: int = 0
+    mode: str = DDP
+    processes: int = 1
+    sequence_parallel: int = 1
 
-    def planned(self) -> Memory:
-        """As `pretrain plan` has it, on a CPU."""
-        layout = Layout(
-            mode=LORA if self.lora else DDP,
-            gpus=1,
+    @property
+    def layout(self) -> Layout:
+        """On a CPU."""
+        return Layout(
+            mode=LORA if self.lora else self.mode,
+            gpus=self.processes,
             seq_len=self.seq_len,
             checkpointing=self.checkpointing,
+            sequence_parallel=self.sequence_parallel,
             lora=self.lora,
+            bucket=BUCKET,
             on_gpu=False,
         )
-        return memory(shape_of(MODELS[self.model]), layout)
+
+    def planned(self) -> Memory:
+        """As `pretrain plan` has it."""
+        return memory(shape_of(MODELS[self.model]), self.layout)
 
 
 CASES = (
@@ -86,6 +99,15 @@ CASES = (
     Case("llama", 8_192, checkpointing=True, lora=16),
     Case("qwen3", 2_048),
     Case("qwen3", 8_192, checkpointing=True),
+    Case("llama", 1_024, processes=2),
+    Case("llama", 2_048, processes=2, sequence_parallel=2),
+    Case("llama", 1_024, mode=FSDP, processes=2),
+    Case("llama", 4_096, checkpointing=True, mode=FSDP, processes=2),
+    Case("llama", 4_096, checkpointing=True, mode=FSDP, processes=2, sequence_parallel=2),
+    Case("llama", 1_024, mode=ZERO2, processes=2),
+    Case("llama", 4_096, checkpointing=True, mode=ZERO2, processes=2),
+    Case("llama", 1_024, mode=ZERO3, processes=2),
+    Case("llama", 4_096, checkpointing=True, mode=ZERO3, processes=2),
 )
 QUICK = (Case("llama", 512), Case("llama", 1_024, checkpointing=True), Case("llama", 512, lora=16))
 
@@ -94,14 +116,13 @@ def main() -> None:
     """Print the table, or in a child the figure of one case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="three short cases")
-    parser.add_argument("--case", nargs=4, metavar=("MODEL", "LENGTH", "CHECKPOINTING", "LORA"), help=argparse.SUPPRESS)
+    parser.add_argument("--case", metavar="JSON", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.case:
-        model, length, checkpointing, lora = given.case
-        print(json.dumps(measure(Case(model, int(length), checkpointing == "True", int(lora)))))
+        print(json.dumps(measure(Case(**json.loads(given.case)))))
         return
-    print("| model | rows of | checkpointing | adapter | planned | measured | measured / planned |")
-    print("|---|---:|---|---:|---:|---:|---:|")
+    print("| model | rows of | processes | to a row | mode | checkpointing | adapter | planned | measured | ratio |")
+    print("|---|---:|---:|---:|---|---|---:|---:|---:|---:|")
     worst = max(abs(line(case) - 1) for case in (QUICK if given.quick else CASES))
     print(f"\nfurthest from the plan: {worst:.1%}, the bar is {BAR:.0%}")
     sys.exit(worst > BAR)
@@ -109,16 +130,41 @@ def main() -> None:
 
 def line(case: Case) -> float:
     """Print one line of the table; the ratio."""
-    words = map(str, (case.model, case.seq_len, case.checkpointing, case.lora))
-    command = [sys.executable, "-m", "benchmarks.plan_memory", "--case", *words]
-    done = subprocess.run(command, env={**os.environ, **ALLOCATION}, check=True, capture_output=True, text=True)
-    measured, planned = json.loads(done.stdout), case.planned().total * GB
+    measured, planned = max(measured_apart(case)), case.planned().total * GB
     print(
-        f"| {case.model} | {case.seq_len:,} | {'yes' if case.checkpointing else 'no'} | {case.lora or ''} "
+        f"| {case.model} | {case.seq_len:,} | {case.processes} | {case.sequence_parallel} | {case.layout.mode} "
+        f"| {'yes' if case.checkpointing else 'no'} | {case.lora or ''} "
         f"| {planned / 1e6:,.0f} MB | {measured / 1e6:,.0f} MB | {measured / planned:.2f} |",
         flush=True,
     )
-    return float(measured / planned)
+    return measured / planned
+
+
+def measured_apart(case: Case) -> list[int]:
+    """The figure of each process, all of them new."""
+    command = [sys.executable, "-m", "benchmarks.plan_memory", "--case", json.dumps(asdict(case))]
+    with TemporaryDirectory() as folder, socket.socket() as free_port:
+        free_port.bind(("127.0.0.1", 0))
+        port = free_port.getsockname()[1]
+        free_port.close()
+        settings = {**os.environ, **ALLOCATION, "CASE_FOLDER": folder}
+        running = [
+            subprocess.Popen(command, env=settings | place(number, case.processes, port), stdout=subprocess.PIPE)
+            for number in range(case.processes)
+        ]
+        said = [process.communicate()[0] for process in running]
+    for process in running:
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, command)
+    return [int(each.split()[-1]) for each in said]
+
+
+def place(number: int, processes: int, port: int) -> dict[str, str]:
+    """What torchrun tells a process; nothing where it is alone."""
+    if processes == 1:
+        return {}
+    named = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+    return {name: str(value) for name, value in named.items()} | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
 
 
 def measure(case: Case) -> int:
@@ -126,13 +172,12 @@ def measure(case: Case) -> int:
     import torch
 
     torch.set_num_threads(1)
-    small = Case(case.model, 64, case.checkpointing, case.lora)
-    with TemporaryDirectory() as folder:
-        run(MODELS[case.model] | TINY, small, Path(folder) / "small")
-        before = resident("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-        run(MODELS[case.model], case, Path(folder) / "case")
-        return resident("VmHWM") - before
+    folder = Path(os.environ["CASE_FOLDER"])
+    run(MODELS[case.model] | TINY, replace(case, seq_len=64), folder / "small")
+    before = resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    run(MODELS[case.model], case, folder / "case")
+    return resident("VmHWM") - before
 
 
 def run(config: dict[str, Any], case: Case, folder: Path) -> None:
@@ -151,20 +196,32 @@ def run(config: dict[str, Any], case: Case, folder: Path) -> None:
         model = new_model("small", rope, seq_len, 0, "float32", register(), settings=config)
         return add_lora(model, case.lora) if case.lora else model
 
-    rows = Packed(MadeUpRows(case.seq_len, config["vocab_size"]))
-    stage = Stage(PackedBatches(rows, ROWS * case.seq_len, 0), Rope("none"), STEPS)
-    settings = TrainSettings(learning_rate=1e-4, gradient_checkpointing=case.checkpointing)
+    count = ROWS * case.processes // case.sequence_parallel  # of a step
+    rows = Packed(MadeUpRows(case.seq_len, config["vocab_size"], STEPS * count))
+    stage = Stage(PackedBatches(rows, count * case.seq_len, 0), Rope("none"), STEPS)
+    settings = TrainSettings(learning_rate=1e-4, gradient_checkpointing=case.checkpointing, mode=mode_of(config, case))
     train(load, named_tokenizer(""), [stage], settings, folder, {"benchmark": "plan_memory"})
+
+
+def mode_of(config: dict[str, Any], case: Case) -> Any:
+    """As the options of training say it."""
+    from longreach.model.parallel import mode
+
+    if case.mode in ZERO:
+        shape = shape_of(config)
+        section = deepspeed(case.layout, shape.hidden, shape.block_matrices)["zero_optimization"]
+        return mode.Mode(mode.ZERO, case.sequence_parallel, zero=section)
+    return mode.Mode(mode.FSDP if case.mode == FSDP else mode.DDP, case.sequence_parallel)
 
 
 class MadeUpRows:
     """One document of random words each."""
 
-    def __init__(self, seq_len: int, vocab_size: int) -> None:
-        self.seq_len, self.vocab_size = seq_len, vocab_size
+    def __init__(self, seq_len: int, vocab_size: int, count: int) -> None:
+        self.seq_len, self.vocab_size, self.count = seq_len, vocab_size, count
 
     def __len__(self) -> int:
-        return ROWS * STEPS
+        return self.count
 
     def __getitem__(self, row: int) -> Row:
         words = np.random.default_rng(row).integers(0, self.vocab_size, self.seq_len)

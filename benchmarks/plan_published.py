@@ -18,7 +18,7 @@ from benchmarks.gpu.training import BILLION
 from longreach.model.aliases import BATCH_TOKENS, STEPS, aliases
 from longreach.model.flops import Shape, flops_per_token, paper_shape, shape_of, stage_flops
 from longreach.plan.gpus import GPUS, find_node
-from longreach.plan.layout import ACTIVATIONS, DDP, FSDP, OPTIMIZER, WEIGHTS, ZERO3, Layout
+from longreach.plan.layout import ACTIVATIONS, DDP, FSDP, OPTIMIZER, WEIGHTS, ZERO2, ZERO3, Layout
 from longreach.plan.memory import GB, memory
 from longreach.plan.search import has_room, longest_rows
 from recipes.paper_small.computed import FLOPS_SHAPE
@@ -134,6 +134,14 @@ OURS = (  # docs/gpu.md: tokens of a row, rows at once, checkpointing, GB
     (16_384, 2, True, 28.3),
     (32_768, 1, True, 28.3),
 )
+ON_H200 = (  # mode, what is on the host, GB: benchmarks.gpu's engines, BILLION, one process, one row of 16,384
+    (DDP, frozenset(), 25.14),
+    (FSDP, frozenset(), 22.02),
+    (ZERO2, frozenset(), 25.65),
+    (ZERO3, frozenset(), 26.00),
+    (ZERO3, HOST, 8.03),
+)
+RECIPES_BUCKET = 500_000_000  # of recipes/deepspeed-*.json
 TORCHTITAN = ((32_768, 1, 83.9), (65_536, 2, 84.2), (131_072, 4, 84.0), (262_144, 8, 84.5))  # length, CP, GiB
 SPEEDS = (  # who, model, tokens of a row, GPU, tokens a second of one GPU
     ("torchtitan, bf16", "llama3.1-8b", 8_192, "h100", 5_762),
@@ -155,6 +163,8 @@ def main() -> None:
     table("Rows that were run", ("who", "model", "GPUs", "tokens", "fits by the plan", "longest planned"), ran())
     head = ("rows", "at once", "checkpointing", "measured", "planned", "error")
     table("Our trainer on one H100, 1.1 billion parameters, GB", head, ours())
+    head = ("mode", "on the host", "measured", "planned", "error", "fullest")
+    table("Ours on one H200, the same model by every engine, GB", head, on_h200())
     head = ("rows", "GPUs to a row", "reported", "planned", "error")
     table("torchtitan, Llama 3.1 8B on 8 H100 of 96 GB, full logits, float8 and compiled, GiB", head, torchtitan())
     table("MFU that published speeds come to", ("who", "model", "rows", "tokens/s of a GPU", "MFU"), speeds())
@@ -207,6 +217,18 @@ def ours() -> list[Cells]:
         planned = memory(shape_of(BILLION), layout).total
         often = "yes" if checkpointing else "no"
         found.append((f"{length:,}", rows, often, measured, f"{planned:.1f}", error(planned, measured)))
+    return found
+
+
+def on_h200() -> list[Cells]:
+    """Peak memory that was allocated: torch 2.11, DeepSpeed 0.19.8, gradient checkpointing."""
+    found = []
+    for mode, offload, measured in ON_H200:
+        layout = Layout(mode=mode, gpus=1, seq_len=16_384, checkpointing=True, offload=offload, bucket=RECIPES_BUCKET)
+        planned = memory(shape_of(BILLION), layout)
+        host = ", ".join(sorted(offload))
+        cells = mode, host, f"{measured:.2f}", f"{planned.total:.2f}", error(planned.total, measured), planned.peak
+        found.append(cells)
     return found
 
 

@@ -9,8 +9,9 @@
 # all but training; the others wait for it. BASE, CHAT_MODEL, GPUS and STEPS are taken from the environment, too.
 #
 # It has NOT been run at this size: tests/test_recipes.py gives every line to the real commands, which read it, no more.
-# And as things are it cannot be: every GPU holds the whole model in training, 20 bytes a parameter, here 1.4 TB. Until
-# weights are sharded (docs/pretrain.md), read it as the method. Killed and started again, it goes on where it was.
+# In training the GPUs share the model (FSDP): `pretrain plan` has 76.7 GB on each of 32, which fits an H100 of 80 GB, and
+# 46.6 GB on each of 256; on 16 it does not fit (111 GB), there the optimizer has to be on the hosts
+# (recipes/deepspeed-zero3-offload.json). Killed and started again, it goes on where it was.
 set -euo pipefail
 usage="usage: NNODES=N NODE_RANK=I MASTER_ADDR=HOST $0 BOOKS WEB CHATS HELD_OUT TASK_DATA [OUT]"
 nodes=${NNODES:-${SLURM_NNODES:-}} node=${NODE_RANK:-${SLURM_NODEID:-}} master=${MASTER_ADDR:-}
@@ -34,7 +35,7 @@ first pretrain prepare --source "books=$books" --source "web=$web" --preset llam
 # more the loss of large models does not fall steadily. 2,000 steps of warm-up and the cosine (said of 7B and 13B) are
 # defaults; so are AdamW, decay and clipping, Llama 2's. A step is 256 rows, which all GPUs together have to divide.
 everywhere pretrain continue --base "$base" --data "$out/rows" --rope abf:500000 --steps "$steps" \
-    --batch-tokens "$batch" --learning-rate 1e-5 --gradient-checkpointing --out "$out/long"
+    --batch-tokens "$batch" --learning-rate 1e-5 --gradient-checkpointing --fsdp full_shard --out "$out/long"
 
 # Sec. 3.1, 4.1: loss by length and its power law (one GPU has to hold the 140 GB of weights), retrieval, short and
 # long tasks (code only with --run-code), before and after; the base within its window.
@@ -63,7 +64,7 @@ first generate "$held_out" "$out/questions" 200
 sft=(--base "$out/long" --long "$out/records" --short "$chats" --mix long:short=0.2:0.8
     --loss long=all,short=answer --seq-len 16384 --gradient-checkpointing --out "$out/chat")
 first finetune mix "${sft[@]}"
-everywhere finetune sft "${sft[@]}"
+everywhere finetune sft "${sft[@]}" --fsdp full_shard
 
 # Held-out questions before and after tuning; Sec. 3.2, 5.1: ZeroSCROLLS, L-Eval, safety, beside the short chat model.
 chat_tasks=(--suite zeroscrolls,l-eval,safety --style chat --data-dir "$task_data" "${vllm[@]}")

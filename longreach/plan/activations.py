@@ -28,11 +28,11 @@ AUTOCAST = Numbers(2, 4, copies=True)  # ours on a GPU: weights float32, product
 BFLOAT16 = Numbers(2, 2)
 
 
-def block_bytes(shape: Shape, numbers: Numbers, lora: int = 0) -> int:
+def block_bytes(shape: Shape, numbers: Numbers, lora: int = 0, sequence_parallel: int = 1) -> int:
     """What one block keeps of a token for its backward pass."""
     return (
         norm_bytes(shape, numbers)
-        + attention_bytes(shape, numbers)
+        + attention_bytes(shape, numbers, sequence_parallel)
         + mlp_bytes(shape, numbers)
         + lora_bytes(shape, numbers, lora)
     )
@@ -45,10 +45,15 @@ def norm_bytes(shape: Shape, numbers: Numbers) -> int:
     return wide + shape.head_norms * heads * (shape.head_dim * (FP32 + numbers.compute) + FP32)
 
 
-def attention_bytes(shape: Shape, numbers: Numbers) -> int:
-    """The input of the three projections, queries, keys, values, the output, and its softmax's float32 sum a head."""
+def attention_bytes(shape: Shape, numbers: Numbers, sequence_parallel: int = 1) -> int:
+    """The input of the three projections, queries, keys, values, the output, and its softmax's float32 sum a head.
+
+    GPUs that share a row have the output twice: as attention left it, and as it went to the tokens' own GPUs.
+    """
     inputs = 3 * numbers.compute if numbers.copies else numbers.stream
-    return shape.hidden * inputs + numbers.compute * 2 * (shape.attended + keys(shape)) + FP32 * shape.heads
+    sent = shape.attended if sequence_parallel > 1 else 0
+    kept = 2 * (shape.attended + keys(shape, sequence_parallel)) + sent
+    return shape.hidden * inputs + numbers.compute * kept + FP32 * shape.heads
 
 
 def mlp_bytes(shape: Shape, numbers: Numbers) -> int:

@@ -1,21 +1,27 @@
 """How a training run is laid out over GPUs, and which layouts longreach runs today.
 
-`ddp`, `lora` and `qlora` are our trainer (`longreach.model.trainer`): weights in float32, computed in bfloat16. The
-others are plans only: weights in bfloat16 beside a float32 copy that the optimizer keeps, as DeepSpeed's ZeRO
-(arXiv:1910.02054) and PyTorch's FSDP do it.
+`ddp`, `lora` and `qlora` hold every weight on each GPU, in float32, and compute in bfloat16. `fsdp`, `zero2` and
+`zero3` are those of `longreach.model.parallel`: weights in float32 that are gathered in bfloat16 (PyTorch's FSDP2), or
+weights in bfloat16 beside a float32 copy that the optimizer keeps (DeepSpeed's ZeRO, arXiv:1910.02054).
 """
 
 from dataclasses import dataclass
 
 from longreach.model.flops import Shape
 
-DDP, ZERO1, ZERO2, ZERO3, FSDP, LORA, QLORA = "ddp", "zero1", "zero2", "zero3", "fsdp", "lora", "qlora"
-MODES = (DDP, ZERO1, ZERO2, ZERO3, FSDP, LORA, QLORA)
+DDP, ZERO2, ZERO3, FSDP, LORA, QLORA = "ddp", "zero2", "zero3", "fsdp", "lora", "qlora"
+MODES = (DDP, FSDP, ZERO2, ZERO3, LORA, QLORA)
 ADAPTERS = frozenset({LORA, QLORA})
-OURS = frozenset({DDP, LORA, QLORA})
-RUN_BY = {"pretrain": frozenset({DDP, LORA}), "finetune": OURS}  # the modes that each command trains in
+WHOLE = frozenset({DDP, LORA, QLORA})  # every GPU holds all weights
+ZERO = frozenset({ZERO2, ZERO3})
 SHARDED = frozenset({ZERO3, FSDP})  # whose weights are gathered block by block
+RUN_BY = {  # the modes that each command trains in
+    "pretrain": frozenset(MODES) - {QLORA},
+    "finetune": frozenset(MODES),
+}
 OPTIMIZER, WEIGHTS, ACTIVATIONS = OFFLOADS = ("optimizer", "weights", "activations")
+RUN_OFFLOADS = frozenset({OPTIMIZER})
+BUCKET = 200_000_000  # elements that ZeRO reduces at once, in the deepspeed.json written here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +38,7 @@ class Layout:
     tiled_mlp: bool = False
     full_logits: bool = False  # of other trainers; ours never holds them
     lora: int = 0
+    bucket: int = BUCKET
     on_gpu: bool = True
 
     @property
@@ -49,20 +56,22 @@ class Layout:
 
     def runs_in(self, program: str) -> bool:
         """Whether that command of ours trains so."""
-        return self.mode in RUN_BY[program] and self.sequence_parallel == 1 and not (self.offload or self.tiled_mlp)
+        return self.mode in RUN_BY[program] and self.offload <= RUN_OFFLOADS and not self.tiled_mlp
 
 
 def problems(layout: Layout, shape: Shape) -> list[str]:
     """Why it cannot be, if it cannot."""
     found = []
-    if layout.offload and layout.mode in OURS:
-        found.append(f"{layout.mode} offloads nothing: only zero1, zero2, zero3 and fsdp do")
-    if WEIGHTS in layout.offload and layout.mode not in SHARDED:
-        found.append("weights are offloaded where they are sharded: zero3, fsdp")
+    if layout.offload and layout.mode in WHOLE:
+        found.append(f"{layout.mode} offloads nothing: only zero2, zero3 and fsdp do")
+    if OPTIMIZER in layout.offload and layout.mode == FSDP:
+        found.append("the optimizer is offloaded by zero2 and zero3")
+    if WEIGHTS in layout.offload and layout.mode in {ZERO2, FSDP}:
+        found.append("weights are offloaded by zero3")
     if ACTIVATIONS in layout.offload and not layout.checkpointing:
         found.append("what is offloaded of the activations is their checkpoints: it needs gradient checkpointing")
-    if layout.sequence_parallel > 1 and layout.mode in OURS:
-        found.append(f"{layout.mode} gives no row to several GPUs: only zero1, zero2, zero3 and fsdp are planned so")
+    if layout.sequence_parallel > 1 and layout.mode == QLORA:
+        found.append("qlora gives no row to several GPUs: every other mode does")
     if layout.gpus % layout.sequence_parallel or shape.heads % layout.sequence_parallel:
         found.append(
             f"{layout.sequence_parallel} GPUs to a sequence do not divide {layout.gpus} GPUs and {shape.heads} heads"

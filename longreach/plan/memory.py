@@ -1,15 +1,19 @@
 """Memory of one GPU in training, piece by piece, at the moment at which it holds most.
 
-Three moments compete, and the pieces shown are those of the winner: the loss, when all blocks have been through; the
-backward pass of the last block's MLP, and of its attention, when all that the others kept is still there. Gradients
-count in full at each, since they stand from the second micro-batch of a step on: with one micro-batch it is less.
+Moments compete, and the pieces shown are those of the winner: the loss, when all blocks have been through; the backward
+pass of the last block's MLP, and of its attention, when all that the others kept is still there; where gradients are
+shared, the reduction of a full bucket (ZeRO) or of embedding and head (FSDP); ZeRO 3's step, which copies gradients.
+Gradients count in full at each, since they stand from the second micro-batch of a step on: with one it is less.
+
+What FSDP and ZeRO hold beside the states was read in torch 2.13 and DeepSpeed 0.19.8, not fitted.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from longreach.model.chunks import LOGITS, LOGITS_ON_GPU, TILE, positions_at_once
-from longreach.model.flops import Shape
+from longreach.model.flops import Shape, parameters
 from longreach.plan.activations import (
     AUTOCAST,
     BFLOAT16,
@@ -23,17 +27,29 @@ from longreach.plan.activations import (
     mlp_in_flight,
     norm_bytes,
 )
-from longreach.plan.layout import ACTIVATIONS, ADAPTERS, DDP, OURS, QLORA, SHARDED, Layout
-from longreach.plan.states import states, trained
+from longreach.plan.layout import (
+    ACTIVATIONS,
+    ADAPTERS,
+    FSDP,
+    OPTIMIZER,
+    QLORA,
+    WHOLE,
+    ZERO,
+    ZERO2,
+    ZERO3,
+    Layout,
+)
+from longreach.plan.states import states
 
 GB = 1e9
 FULL_LOGITS = (
     12  # bytes a position and word: three float32 tensors; docs/measurements.md has 12,597 MB for 2^15 x 32,000
 )
-BUCKET = 200_000_000  # elements that ZeRO sends at once, as in the deepspeed.json written here
 AHEAD = 2  # blocks whose weights or checkpoints are on the GPU at once where they come from elsewhere
 TILES = 16  # of a tiled MLP (ALST, arXiv:2506.13996), of which one is there at a time
 LOSS, MLP, ATTENTION = "loss", "backward of an MLP", "backward of attention"
+REDUCTION, STEP = "reduction of gradients", "step of the optimizer"
+SUB_GROUP = 1_000_000_000  # parameters of one GPU that ZeRO 3 steps at once, DeepSpeed's default
 
 
 @dataclass(frozen=True)
@@ -83,7 +99,7 @@ def memory(shape: Shape, layout: Layout) -> Memory:
         stand.optimizer / GB,
         moment.activations / GB,
         moment.logits / GB,
-        (moment.buffers + standing_buffers(shape, layout)) / GB,
+        (moment.buffers + standing_buffers(layout)) / GB,
         moment.name,
         (stand.host + _checkpoints_on_host(shape, layout)) / GB,
     )
@@ -93,11 +109,16 @@ def numbers_of(layout: Layout) -> Numbers:
     """How wide its numbers are."""
     if not layout.on_gpu:
         return FLOAT32
-    return AUTOCAST if layout.mode in OURS else BFLOAT16
+    return AUTOCAST if layout.mode in WHOLE else BFLOAT16
 
 
 def moments(shape: Shape, layout: Layout) -> list[Moment]:
-    """The three that compete."""
+    """Those that compete."""
+    return [*_passes(shape, layout), *_reductions(shape, layout)]
+
+
+def _passes(shape: Shape, layout: Layout) -> list[Moment]:
+    """The loss, and the backward pass of the last block."""
     numbers, tokens = numbers_of(layout), layout.tokens
     kept, casts = kept_bytes(shape, layout), cast_bytes(shape, layout)
     returned = shape.hidden * numbers.stream  # the gradient that the loss hands back
@@ -105,6 +126,8 @@ def moments(shape: Shape, layout: Layout) -> list[Moment]:
     mlp = kept + recomputed_bytes(shape, layout) + mlp_in_flight(shape, numbers, TILES if layout.tiled_mlp else 1)
     before = before_mlp_bytes(shape, layout) if layout.checkpointing else 0
     attention = kept + before + attention_in_flight(shape, numbers, layout.sequence_parallel)
+    there += gathered_bytes(shape, layout)
+    casts += _gathered_outside(shape, layout)
     return [
         Moment(LOSS, tokens * (kept + last_bytes(shape, numbers)), loss_bytes(shape, layout), casts),
         Moment(MLP, tokens * (mlp - returned), tokens * returned, there),
@@ -112,13 +135,41 @@ def moments(shape: Shape, layout: Layout) -> list[Moment]:
     ]
 
 
-def kept_bytes(shape: Shape, layout: Layout) -> int:
-    """Of one token from forward to backward: all that blocks keep, or only what goes into each; and its rotations."""
+def _reductions(shape: Shape, layout: Layout) -> Iterator[Moment]:
+    """Where gradients are shared: their reduction, and the step of ZeRO 3."""
+    compute, part = numbers_of(layout).compute, 1 / layout.gpus
+    if layout.mode == FSDP:
+        outer = outer_parameters(shape)
+        yield Moment(REDUCTION, 0, 0, outer * (2 * compute + FP32 * (1 + part)))
+    if layout.mode in ZERO:
+        kept = kept_bytes(shape, layout, behind=blocks_of_a_bucket(shape, layout)) + recomputed_bytes(shape, layout)
+        summed = FP32 * part if layout.mode == ZERO3 and compute < FP32 else 0
+        yield Moment(REDUCTION, layout.tokens * kept, 0, (compute + summed) * min(layout.bucket, parameters(shape)))
+    if layout.mode == ZERO3 and OPTIMIZER not in layout.offload:
+        yield Moment(STEP, 0, 0, FP32 * min(SUB_GROUP, parameters(shape) * part))
+
+
+def blocks_of_a_bucket(shape: Shape, layout: Layout) -> int:
+    """Whose gradients fill ZeRO's first bucket, behind those of the head."""
+    head = 0 if shape.tied else shape.vocabulary * shape.hidden
+    return min(shape.layers - 1, max(0, layout.bucket - head) // shape.block_matrices)
+
+
+def outer_parameters(shape: Shape) -> int:
+    """Of embedding and head."""
+    return shape.vocabulary * shape.hidden * (1 if shape.tied else 2)
+
+
+def kept_bytes(shape: Shape, layout: Layout, behind: int = 0) -> int:
+    """Of one token from forward to backward: all that blocks keep, or only what goes into each; and its rotations.
+
+    So many blocks are `behind` the backward pass.
+    """
     numbers = numbers_of(layout)
-    tables = 2 * shape.head_dim * numbers.stream
+    tables, layers = 2 * shape.head_dim * numbers.stream, shape.layers - behind
     if not layout.checkpointing:
-        return shape.layers * block_bytes(shape, numbers, layout.lora) + tables
-    blocks = AHEAD if ACTIVATIONS in layout.offload else shape.layers
+        return layers * block_bytes(shape, numbers, layout.lora, layout.sequence_parallel) + tables
+    blocks = min(AHEAD, layers) if ACTIVATIONS in layout.offload else layers
     return blocks * shape.hidden * numbers.stream + tables
 
 
@@ -129,13 +180,14 @@ def recomputed_bytes(shape: Shape, layout: Layout) -> int:
     numbers = numbers_of(layout)
     if layout.tiled_mlp:
         return before_mlp_bytes(shape, layout) + norm_bytes(shape, numbers) // 2
-    return block_bytes(shape, numbers, layout.lora) - _own_input(shape, numbers)
+    return block_bytes(shape, numbers, layout.lora, layout.sequence_parallel) - _own_input(shape, numbers)
 
 
 def before_mlp_bytes(shape: Shape, layout: Layout) -> int:
     """Of one token, what a block keeps up to its attention's end: half of the norms are behind it."""
     numbers = numbers_of(layout)
-    kept = norm_bytes(shape, numbers) // 2 + attention_bytes(shape, numbers) + lora_bytes(shape, numbers, layout.lora)
+    kept = norm_bytes(shape, numbers) // 2 + attention_bytes(shape, numbers, layout.sequence_parallel)
+    kept += lora_bytes(shape, numbers, layout.lora)
     return kept - _own_input(shape, numbers)
 
 
@@ -158,8 +210,10 @@ def loss_bytes(shape: Shape, layout: Layout) -> float:
     rows = chunk * shape.hidden * (numbers.compute + FP32)
     tiles = numbers.compute * TILE * (chunk + shape.hidden) if numbers.compute < FP32 else 0
     frozen = layout.mode in ADAPTERS and not shape.tied
-    head = 0 if frozen else FP32 * shape.vocabulary * shape.hidden
-    return float(FP32 * chunk * shape.vocabulary + rows + tiles + head + tokens * shape.hidden * numbers.stream)
+    head = 0 if frozen else shape.vocabulary * shape.hidden
+    rounded = numbers.stream * head if numbers.stream < FP32 else 0  # when the chunk is gone
+    room = max(FP32 * chunk * shape.vocabulary + rows + tiles, rounded)
+    return float(room + FP32 * head + tokens * shape.hidden * numbers.stream)
 
 
 def cast_bytes(shape: Shape, layout: Layout) -> int:
@@ -179,20 +233,33 @@ def block_casts(shape: Shape, layout: Layout) -> int:
     return 2 * shape.block_matrices if numbers_of(layout) == AUTOCAST else 0
 
 
-def standing_buffers(shape: Shape, layout: Layout) -> int:
-    """What GPUs that work together hold for it.
+def gathered_bytes(shape: Shape, layout: Layout) -> int:
+    """In a block's backward pass, what is there of sharded weights and not yet shared of gradients.
 
-    DDP has buckets as large as all gradients, its default (torch.nn.parallel.DistributedDataParallel). ZeRO and FSDP
-    have a bucket to reduce, and gather whole blocks where weights are sharded: those of now and next, the gradients of
-    one, and the embedding or head.
+    ZeRO 3 has the block of now, the next, one on its way, and the head; gradients go to its bucket. FSDP keeps
+    embedding and head through the pass, and the gradient of the head to its end; the gradients of a block stand
+    until they are summed in float32, for which there is room of its own. One GPU sends nothing and has none on its way.
     """
-    if layout.gpus == 1 and not layout.offload:
-        return 0
-    if layout.mode in {DDP, *ADAPTERS}:
-        return 4 * trained(shape, layout)
-    if layout.mode not in SHARDED:
-        return 2 * BUCKET
-    return 2 * ((AHEAD + 1) * shape.block_matrices + shape.vocabulary * shape.hidden + BUCKET)
+    compute, block = numbers_of(layout).compute, shape.block_matrices
+    blocks = compute * (AHEAD + (layout.gpus > 1)) * block
+    if layout.mode == FSDP:
+        gradients = compute * (shape.vocabulary * shape.hidden + block) + FP32 * block
+        return blocks + _gathered_outside(shape, layout) + gradients
+    return blocks + _gathered_outside(shape, layout) if layout.mode == ZERO3 and layout.gpus > 1 else 0
+
+
+def _gathered_outside(shape: Shape, layout: Layout) -> int:
+    """Of embedding and head."""
+    if layout.mode == FSDP:
+        return numbers_of(layout).compute * outer_parameters(shape)
+    sharded = layout.mode == ZERO3 and layout.gpus > 1
+    return numbers_of(layout).compute * shape.vocabulary * shape.hidden if sharded else 0
+
+
+def standing_buffers(layout: Layout) -> int:
+    """ZeRO's buckets: ZeRO 2 fills one while it sends another. DDP's are the gradients themselves."""
+    buckets = {ZERO2: 2, ZERO3: 1}.get(layout.mode, 0)
+    return buckets * numbers_of(layout).compute * layout.bucket
 
 
 def _checkpoints_on_host(shape: Shape, layout: Layout) -> float:

@@ -37,9 +37,7 @@ class PlanOptions:
         None, "Share of the GPUs' peak that the run reaches; 0.33 unless said.", group=CLUSTER, metavar="F", parse=share
     )
 
-    mode: str = setting(
-        AUTO, "Auto: as longreach trains, or the least change that fits.", group=LAYOUT, choices=(AUTO, *MODES)
-    )
+    mode: str = setting(AUTO, "Auto: DDP, or the least change that fits.", group=LAYOUT, choices=(AUTO, *MODES))
     gradient_checkpointing: bool = setting(False, "Compute activations again rather than keep them.", group=LAYOUT)
     sequence_parallel: int = setting(1, "GPUs that share each row.", group=LAYOUT, metavar="N")
     offload: tuple[str, ...] = setting(

@@ -13,12 +13,14 @@ from longreach.plan.layout import (
     ACTIVATIONS,
     ADAPTERS,
     DDP,
+    FSDP,
     LORA,
     MODES,
-    OURS,
+    OPTIMIZER,
     QLORA,
-    SHARDED,
     WEIGHTS,
+    WHOLE,
+    ZERO2,
     ZERO3,
     Layout,
     problems,
@@ -28,6 +30,7 @@ from longreach.plan.options import AUTO, PlanOptions
 from longreach.plan.search import Change, adapter_instead, fewest_gpus, fits, least_change, longest_rows
 
 RANK = 16  # of adapters, where nobody says
+NOT_OFFLOADED = {FSDP: frozenset({OPTIMIZER, WEIGHTS}), ZERO2: frozenset({WEIGHTS})}
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ def usual_mode(run: Run, options: PlanOptions) -> str:
     """As longreach trains, unless what is asked for needs ZeRO."""
     if options.lora:
         return QLORA if run.qlora else LORA
-    return ZERO3 if options.offload or options.sequence_parallel > 1 else DDP
+    return ZERO3 if options.offload else DDP
 
 
 def usual_layouts(asked: Layout) -> Iterator[tuple[str, Layout]]:
@@ -164,11 +167,14 @@ def _key(laid: Mapping[str, Laid], layout: Layout) -> str:
 
 def as_mode(layout: Layout, mode: str) -> Layout:
     """The same in another mode, without what that does not have."""
-    if mode in OURS:
-        rank = (layout.lora or RANK) if mode in ADAPTERS else 0
-        return replace(layout, mode=mode, lora=rank, sequence_parallel=1, offload=frozenset())
-    offload = layout.offload if mode in SHARDED else layout.offload - {WEIGHTS}
-    return replace(layout, mode=mode, lora=0, offload=offload)
+    offload = frozenset() if mode in WHOLE else layout.offload - NOT_OFFLOADED.get(mode, frozenset())
+    return replace(
+        layout,
+        mode=mode,
+        lora=(layout.lora or RANK) if mode in ADAPTERS else 0,
+        sequence_parallel=1 if mode == QLORA else layout.sequence_parallel,
+        offload=offload,
+    )
 
 
 def lay(shape: Shape, layout: Layout, node: Node) -> Laid:

@@ -31,11 +31,11 @@ class Report:
         if folder:
             self.write(Path(folder))
         if as_json:
-            print_json(self.as_object())
+            print_json(self.as_object(folder))
             return
         self._print_run()
         self._print_memory()
-        for sentence in self._advice():
+        for sentence in self._advice(folder):
             click.echo(sentence)
         for note in self.plan.notes:
             click.echo(f"note: {note}", err=True)
@@ -45,16 +45,18 @@ class Report:
     def write(self, folder: Path) -> None:
         """plan.json, and for what is recommended launch.sh and the settings of what shards it."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "plan.json", self.as_object())
+        write_json(folder / "plan.json", self.as_object(str(folder)))
         layout = self.plan.chosen
         if layout is None:
             return
-        (folder / "launch.sh").write_text("\n".join(script(self.plan, layout, self.stages)) + "\n", encoding="utf-8")
+        (folder / "launch.sh").write_text(
+            "\n".join(script(self.plan, layout, self.stages, str(folder))) + "\n", encoding="utf-8"
+        )
         settings = shard_settings(self.plan, layout)
         if settings:
             write_json(folder / settings[0], settings[1])
 
-    def as_object(self) -> dict[str, Any]:
+    def as_object(self, folder: str) -> dict[str, Any]:
         """For JSON: what `pretrain plan --json` gives."""
         plan, run, effort = self.plan, self.plan.run, self.plan.effort
         return {
@@ -86,14 +88,14 @@ class Report:
             "changes": [{"change": each.name, "trouble": each.trouble} for each in plan.changes],
             "fewest_gpus": plan.fewest_gpus,
             "adapter": plan.adapter and plan.adapter.name,
-            "command": self._command(),
+            "command": self._command(folder),
             "recipe": recipe(plan),
             "notes": plan.notes,
         }
 
-    def _command(self) -> str | None:
+    def _command(self, folder: str) -> str | None:
         plan = self.plan
-        return command(plan.run, plan.chosen, plan.node.gpus, self.stages) if plan.chosen else None
+        return command(plan.run, plan.chosen, plan.node.gpus, self.stages, folder) if plan.chosen else None
 
     def _print_run(self) -> None:
         plan, run, effort = self.plan, self.plan.run, self.plan.effort
@@ -132,7 +134,7 @@ class Report:
             "" if laid.layout.runs_in(self.plan.run.program) else "plan only",
         )
 
-    def _advice(self) -> Iterator[str]:
+    def _advice(self, folder: str) -> Iterator[str]:
         """What the tables come to."""
         plan, layout = self.plan, self.plan.chosen
         if layout is None:
@@ -143,7 +145,7 @@ class Report:
             yield f"\nrecommended: {plan.recommended}"
             yield from (f"  {change.name}: {change.trouble}" for change in plan.changes)
             yield from self._beside()
-            yield from self._launch(layout)
+            yield from self._launch(layout, folder)
         if plan.adapter:
             yield f"{plan.run.program} can train an adapter today: {plan.adapter.name}, --lora {plan.adapter.lora}"
 
@@ -155,12 +157,13 @@ class Report:
             node = f"{plan.node.name} has {plan.node.host_gb:,.0f}" if plan.node.host_gb else "nobody said what it has"
             yield f"  each node needs {each * min(plan.gpus, plan.node.gpus):,.0f} GB beside its GPUs ({node})"
 
-    def _launch(self, layout: Layout) -> Iterator[str]:
+    def _launch(self, layout: Layout, folder: str) -> Iterator[str]:
         program, word = self.plan.run.program, "start"
         if not layout.runs_in(program):
-            yield f"  a plan only: {program} trains with {', '.join(sorted(RUN_BY[program]))} today"
+            modes = ", ".join(sorted(RUN_BY[program]))
+            yield f"  a plan only: {program} trains with {modes}, of offloads with the optimizer's"
             word = "once it does"
-        yield f"{word}: {self._command()}"
+        yield f"{word}: {self._command(folder)}"
         settings = shard_settings(self.plan, layout)
         if settings:
             yield f"{settings[0]}: {orjson.dumps(settings[1]).decode()}"

@@ -10,36 +10,13 @@ from typing import Any
 
 from longreach.model.flops import Shape
 from longreach.plan.gpus import Node
-from longreach.plan.layout import (
-    ACTIVATIONS,
-    ADAPTERS,
-    DDP,
-    FSDP,
-    LORA,
-    OPTIMIZER,
-    QLORA,
-    WEIGHTS,
-    ZERO1,
-    ZERO2,
-    ZERO3,
-    Layout,
-    problems,
-)
+from longreach.plan.layout import ADAPTERS, DDP, FSDP, LORA, OPTIMIZER, QLORA, ZERO2, ZERO3, Layout, problems
 from longreach.plan.memory import memory
 
 FURTHEST = 2**28  # tokens: no longer row is looked for
 GRAIN = 1_024  # lengths are told in these
 MOST_GPUS = 8_192
-SHARING = {
-    ZERO1: "GPUs share the optimizer",
-    ZERO2: "GPUs share optimizer and gradients",
-    ZERO3: "GPUs share optimizer, gradients and weights, and gather each block",
-}
-OFFLOADING = {
-    OPTIMIZER: "every step waits for the host",
-    ACTIVATIONS: "every block waits for the host",
-    WEIGHTS: "every block waits for the host twice",
-}
+FURTHER = {DDP: FSDP, ZERO2: ZERO3}  # what shares everything: FSDP needs no DeepSpeed, and 2 bytes less
 
 
 @dataclass(frozen=True)
@@ -52,33 +29,31 @@ class Change:
     offload: frozenset[str] = frozenset()
 
 
-def changes(layout: Layout, node: Node) -> Iterator[Change]:
-    """In their order: first what only slows the run, then what longreach does not run yet."""
+def changes(shape: Shape, layout: Layout, node: Node) -> Iterator[Change]:
+    """In their order; all of them are run today, but for a base of 4 bits by `pretrain`."""
     yield Change("one row at once", "smaller products, a little slower", {"rows": 1})
     yield Change("gradient checkpointing", "a third more computing", {"checkpointing": True})
-    if layout.mode in ADAPTERS:
-        yield Change("a base of 4 bits", "slower, and the adapter learns around its rounding", {"mode": QLORA})
-        return
-    for mode in _further(layout.mode):
-        yield Change(mode, SHARING[mode], {"mode": mode})
-    for degree in _powers(min(layout.gpus, node.gpus)):
-        if degree > layout.sequence_parallel:
+    if layout.mode in FURTHER:
+        mode = FURTHER[layout.mode]
+        yield Change(mode, "GPUs share optimizer, gradients and weights, and gather each block", {"mode": mode})
+    if layout.mode != QLORA:
+        for degree in _degrees(shape, layout, node):
             yield Change(f"{degree} GPUs to a row", "they share it by heads", {"sequence_parallel": degree})
-    for what, trouble in OFFLOADING.items():
-        yield Change(f"{what} on the host", trouble, offload=frozenset({what}))
+    if layout.mode in ADAPTERS and layout.sequence_parallel == 1:
+        whole = {"mode": QLORA, "sequence_parallel": 1}
+        yield Change("a base of 4 bits", "slower, and the adapter learns around its rounding", whole)
+    if layout.mode in {DDP, ZERO2, ZERO3}:
+        yield Change("optimizer on the host", "every step waits for it", {"mode": ZERO3}, frozenset({OPTIMIZER}))
 
 
-def _further(mode: str) -> list[str]:
-    """The modes that share more than this one."""
-    if mode == FSDP:
-        return []
-    order = [DDP, *SHARING]
-    return order[order.index(mode) + 1 :]
-
-
-def _powers(most: int) -> Iterator[int]:
-    """2, 4, 8, ..."""
-    return (2**power for power in range(1, most.bit_length()))
+def _degrees(shape: Shape, layout: Layout, node: Node) -> Iterator[int]:
+    """2, 4, 8, ... GPUs of a node that can share a row, more than do."""
+    degrees = (2**power for power in range(1, min(layout.gpus, node.gpus).bit_length()))
+    return (
+        degree
+        for degree in degrees
+        if degree > layout.sequence_parallel and not (layout.gpus % degree or shape.heads % degree)
+    )
 
 
 def applied(layout: Layout, done: Sequence[Change]) -> Layout:
@@ -105,7 +80,7 @@ def least_change(shape: Shape, layout: Layout, node: Node) -> tuple[Layout, tupl
     if fits(shape, layout, node):
         return layout, ()
     done: list[Change] = []
-    for change in changes(layout, node):
+    for change in changes(shape, layout, node):
         done.append(change)
         if fits(shape, applied(layout, done), node):
             needed = _needed(shape, layout, node, done)

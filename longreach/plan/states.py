@@ -1,14 +1,15 @@
 """Bytes of weights, gradients and optimizer on each GPU, and on the host, by mode.
 
-Our trainer keeps float32 weights, gradients and AdamW's two moments: 4 + 4 + 8 bytes a parameter. With bfloat16 weights
-ZeRO (arXiv:1910.02054, Sec. 3.1) has 2 + 2 + 12, of which stage 1 divides the 12 by the GPUs, stage 2 the gradients
-too, stage 3 all; FSDP divides 4 + 4 + 8. ZeRO-Offload (arXiv:2101.06840) has gradients on the host with the optimizer.
+Float32 weights, gradients and AdamW's two moments are 4 + 4 + 8 bytes a parameter; on several GPUs, too, since DDP's
+gradients lie in the buckets that it sends. FSDP divides all of it by the GPUs. ZeRO (arXiv:1910.02054, Sec. 3.1) has
+bfloat16 weights beside a float32 copy, 2 + 4 + 12, since gradients are added up in float32 here: stage 2 divides the 4
+and the 12, stage 3 all. What it holds on a host, and without half precision, was read in DeepSpeed 0.19.8.
 """
 
 from dataclasses import dataclass
 
 from longreach.model.flops import Shape, parameters
-from longreach.plan.layout import ADAPTERS, DDP, FSDP, OPTIMIZER, QLORA, WEIGHTS, ZERO1, ZERO2, ZERO3, Layout
+from longreach.plan.layout import ADAPTERS, DDP, FSDP, OPTIMIZER, QLORA, WEIGHTS, ZERO3, Layout
 
 NF4 = (4 + 8 / 64 + 32 / (64 * 256)) / 8  # bytes a weight; its scales are quantised themselves (arXiv:2305.14314)
 MOMENTS = 8  # bytes of AdamW's two, a parameter
@@ -59,25 +60,24 @@ def _of_adapter(shape: Shape, layout: Layout) -> States:
 
 
 def _sharded(count: int, layout: Layout) -> States:
+    """Without half precision ZeRO has a float32 copy, too, and ZeRO 2 a micro-batch's gradients beside their sum."""
     part = count / layout.gpus
     if layout.mode == FSDP:
         return States(4 * part, 4 * part, MOMENTS * part)
-    return States(
-        2 * (part if layout.mode == ZERO3 else count),
-        2 * (count if layout.mode == ZERO1 else part),
-        (4 + MOMENTS) * part,
-    )
+    weights = 2 if layout.on_gpu else 4
+    if layout.mode == ZERO3:
+        return States(weights * part, 4 * part, (4 + MOMENTS) * part)
+    return States(float(weights * count), (4 if layout.on_gpu else 8) * part, (4 + MOMENTS) * part)
 
 
 def _offloaded(here: States, layout: Layout) -> States:
-    """FSDP takes everything to the host or nothing."""
-    everything = layout.mode == FSDP and bool({OPTIMIZER, WEIGHTS} & layout.offload)
-    weights = here.weights if everything or WEIGHTS in layout.offload else 0.0
-    optimizer = here.optimizer if everything or OPTIMIZER in layout.offload else 0.0
-    gradients = here.gradients if optimizer and layout.mode in (ZERO2, ZERO3, FSDP) else 0.0
-    return States(
-        here.weights - weights,
-        here.gradients - gradients,
-        here.optimizer - optimizer,
-        weights + optimizer + gradients,
-    )
+    """With the optimizer goes room for its gradients; ZeRO 3 adds them up there, ZeRO 2 on the GPU.
+
+    ZeRO 2 has new weights pass through a bfloat16 copy on the host.
+    """
+    weights = here.weights if WEIGHTS in layout.offload else 0.0
+    if OPTIMIZER not in layout.offload:
+        return States(here.weights - weights, here.gradients, here.optimizer, weights)
+    if layout.mode == ZERO3:
+        return States(here.weights - weights, 0.0, 0.0, weights + 2 * here.gradients + here.optimizer)
+    return States(here.weights, here.gradients, 0.0, 1.5 * here.gradients + here.optimizer)

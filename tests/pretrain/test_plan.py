@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from longreach.errors import UserError
+from longreach.model.parallel.mode import read_mode
 from pretrain.cli import main
 from pretrain.config import PlanSettings
 from pretrain.plan import planned_run, show_plan
@@ -30,13 +31,13 @@ def test_the_promised_keys(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["parameters"] == 68_976_648_192
     assert found["tokens"] == 100_000 * 4_194_304
     assert 0 < found["flops_attention"] < found["flops_total"]
-    assert {"ddp", "zero1", "zero2", "zero3", "fsdp", "lora", "qlora"} < found["memory_gb"].keys()
+    assert {"ddp", "fsdp", "zero2", "zero3", "lora", "qlora"} < found["memory_gb"].keys()
     assert found["fits"].keys() == found["memory_gb"].keys()
     for pieces in found["memory_gb"].values():
         assert pieces.keys() >= PIECES
         assert pieces["total"] == pytest.approx(sum(pieces[name] for name in (PIECES - {"total"}) | {"buffers"}))
-    assert found["recommended"] == "zero3+checkpointing" and found["fits"][found["recommended"]]
-    assert not found["runs_today"][found["recommended"]]
+    assert found["recommended"] == "fsdp+checkpointing" and found["fits"][found["recommended"]]
+    assert found["runs_today"][found["recommended"]] and not found["runs_today"]["qlora"]
     assert found["hours"] == pytest.approx(found["flops_total"] / (128 * 989e12 * found["mfu"]) / 3600)
     assert found["hours_range"][0] < found["hours"] < found["hours_range"][1]
     assert found["cost"] is None  # no price was given
@@ -83,7 +84,7 @@ def test_a_price_makes_a_cost(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_nothing_fits(capsys: pytest.CaptureFixture[str]) -> None:
-    """A node of 1,237 GB beside its GPUs, and 12 bytes for each of 70 billion parameters and more."""
+    """A node of 1,237 GB beside its GPUs, and 20 bytes for each of 70 billion parameters."""
     asked: dict[str, Any] = {"base": "llama2-70b", "seq_len": 131_072, "gpus": 1, "gpu": "p4de.24xlarge"}
     found = as_json(capsys, **asked)
     assert found["recommended"] is None and found["command"] is None
@@ -95,16 +96,17 @@ def test_nothing_fits(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_the_host_has_to_hold_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    show_plan(PlanSettings(base="llama2-70b", gpus=1, gpu="rtx4090"), as_json=False)
-    assert "each node needs 1,1" in capsys.readouterr().out
+    show_plan(PlanSettings(base="llama2-70b", gpus=8), as_json=False)
+    assert "each node needs 1,380 GB" in capsys.readouterr().out
 
 
 def test_sharing_is_asked_for_by_naming_it(capsys: pytest.CaptureFixture[str]) -> None:
     found = as_json(
         capsys, base="llama2-7b", seq_len=131_072, sequence_parallel=8, gradient_checkpointing=True, mode="auto"
     )
-    assert found["recommended"] == "zero3+checkpointing"
-    assert found["memory_gb"]["ddp"]["activations"] > 5 * found["memory_gb"]["zero3"]["activations"]
+    assert found["recommended"] == "fsdp+checkpointing"
+    assert found["memory_gb"]["qlora"]["activations"] > 5 * found["memory_gb"]["zero3"]["activations"]
+    assert found["command"].endswith("--gradient-checkpointing --fsdp full_shard --sequence-parallel 8")
 
 
 def test_an_uneven_step_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,26 +120,39 @@ def test_tables_and_advice(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert "6,738,415,616 parameters" in said
     assert "3.783e+22 as the paper counts" in said and "24,576 by the paper's 6h" in said
-    assert "recommended: zero1+checkpointing" in said and "a plan only: pretrain trains with ddp, lora today" in said
-    assert "pretrain can train an adapter today: lora+checkpointing, --lora 16" in said
+    assert "recommended: fsdp+checkpointing" in said and "start: torchrun" in said
+
+
+def test_a_plan_only_says_what_is_run(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = {"base": "llama2-7b", "seq_len": 32_768, "gradient_checkpointing": True, "offload": ("activations",)}
+    show_plan(PlanSettings(**asked), as_json=False)
+    said = capsys.readouterr().out
+    assert "a plan only: pretrain trains with ddp, fsdp, lora, zero2, zero3, of offloads with the optimizer's" in said
 
 
 def test_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = as_json(capsys, base="llama2-7b", seq_len=32_768, out=str(tmp_path))
+    found = as_json(capsys, base="llama2-7b", seq_len=32_768, mode="zero2", offload=("optimizer",), out=str(tmp_path))
     assert json.loads((tmp_path / "plan.json").read_text()) == found
-    settings = json.loads((tmp_path / "deepspeed.json").read_text())
-    assert settings["zero_optimization"]["stage"] == 1
-    assert settings["gradient_accumulation_steps"] == 4_194_304 // 32_768 // 8
+    zero = read_mode("", str(tmp_path / "deepspeed.json"), 1).zero
+    assert zero["stage"] == 2 and zero["offload_optimizer"]["device"] == "cpu"
+    assert found["command"].endswith(f"--deepspeed {tmp_path}/deepspeed.json")
+
+
+def test_a_plan_only_ends(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"gradient_checkpointing": True, "offload": ("activations",), "out": str(tmp_path)}
+    show_plan(PlanSettings(base="llama2-7b", seq_len=32_768, **asked), as_json=True)
     done = subprocess.run(["bash", tmp_path / "launch.sh"], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "a plan only" in done.stderr
 
 
-def test_what_runs_today_is_launched(tmp_path: Path) -> None:
-    show_plan(PlanSettings(base="llama3.2-1b", seq_len=8_192, gpus=8, out=str(tmp_path)), as_json=True)
+@pytest.mark.parametrize(("base", "ends"), [("llama3.2-1b", "--micro-batch 1"), ("llama2-7b", "--fsdp full_shard")])
+def test_what_runs_today_is_launched(base: str, ends: str, tmp_path: Path) -> None:
+    show_plan(PlanSettings(base=base, seq_len=8_192, gpus=8, out=str(tmp_path)), as_json=True)
     lines = (tmp_path / "launch.sh").read_text().splitlines()
     assert lines[-1].startswith("torchrun --nproc-per-node 8 -m pretrain continue")
+    assert ends in lines[-1]
     assert not any("exit" in line for line in lines)
-    assert not (tmp_path / "deepspeed.json").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"plan.json", "launch.sh"}
 
 
 @pytest.mark.parametrize(
@@ -148,7 +163,7 @@ def test_what_runs_today_is_launched(tmp_path: Path) -> None:
         ({"base": "llama2-7b", "seq_len": 4_096, "stages": "4096:1"}, ["both set the length"]),
         ({"base": "llama2-7b", "offload": ("everything",), "mfu": 0.0}, ["--offload everything", "never end"]),
         ({"base": "llama2-7b", "gpu": "h10"}, ["did you mean 'h100'"]),
-        ({"base": "llama2-7b", "mode": "ddp", "sequence_parallel": 3}, ["no row to several", "do not divide"]),
+        ({"base": "llama2-7b", "mode": "qlora", "sequence_parallel": 3}, ["no row to several", "do not divide"]),
         ({"base": "llama2-7b", "gpus": 12, "sequence_parallel": 5}, ["nodes of 8", "do not divide 12 GPUs"]),
         ({"base": "llama9-7b"}, ["no model llama9-7b"]),
     ],

@@ -1,6 +1,8 @@
 """The line that starts a run is read by the real command; what shards it says what was planned."""
 
+import json
 import shlex
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,9 +11,9 @@ import pytest
 from finetune.cli import main as finetune
 from finetune.config import SftSettings
 from longreach.config import resolve
-from longreach.plan.launch import command, deepspeed, fsdp
-from longreach.plan.layout import ACTIVATIONS, DDP, FSDP, LORA, OPTIMIZER, QLORA, WEIGHTS, ZERO1, ZERO3, Layout
-from longreach.plan.memory import BUCKET
+from longreach.model.parallel.mode import read_mode
+from longreach.plan.launch import DEEPSPEED, STAGES, command, deepspeed
+from longreach.plan.layout import DDP, FSDP, LORA, OPTIMIZER, QLORA, WEIGHTS, ZERO2, ZERO3, Layout
 from longreach.plan.plan import Run
 from pretrain.cli import main as pretrain
 from pretrain.config import ContinueSettings
@@ -62,22 +64,38 @@ def test_as_many_processes_as_gpus(gpus: int, begin: str) -> None:
     assert command(PRETRAIN, layout(DDP, gpus), 8).startswith(begin)
 
 
-def test_deepspeed_has_what_was_planned() -> None:
-    offload = frozenset({OPTIMIZER, WEIGHTS, ACTIVATIONS})
-    found = deepspeed(PRETRAIN, layout(ZERO3, 64, sequence_parallel=8, offload=offload), 4_096, 1_000)
-    zero = found["zero_optimization"]
-    assert (zero["stage"], zero["reduce_bucket_size"], zero["stage3_max_live_parameters"]) == (3, BUCKET, 2_000)
-    assert zero["offload_optimizer"]["device"] == zero["offload_param"]["device"] == "cpu"
-    assert found["sequence_parallel_size"] == 8
-    assert found["gradient_accumulation_steps"] == 2**22 // 32_768 // (64 // 8)
+@pytest.mark.parametrize("run", [PRETRAIN, FINETUNE], ids=["pretrain", "finetune"])
+@pytest.mark.parametrize("degree", [1, 4])
+@pytest.mark.parametrize("mode", [DDP, FSDP, ZERO2, ZERO3, LORA])
+def test_the_command_lays_it_out_as_planned(run: Run, mode: str, degree: int, tmp_path: Path) -> None:
+    way = layout(mode, sequence_parallel=degree, lora=8 if mode == LORA else 0)
+    program, kind = (pretrain, ContinueSettings) if run is PRETRAIN else (finetune, SftSettings)
+    if mode in STAGES:
+        (tmp_path / DEEPSPEED).write_text(json.dumps(deepspeed(way, 4_096, 1_000)))
+    found = read(command(run, way, 8, folder=str(tmp_path)), program, kind).mode
+    assert found.sequence == degree
+    assert found.kind == {FSDP: "fsdp", ZERO2: "zero", ZERO3: "zero"}.get(mode, "ddp")
+    assert found.zero.get("stage") == STAGES.get(mode)
+    assert found.reshard
+
+
+def test_what_shards_is_told_of_its_process() -> None:
+    assert command(PRETRAIN, layout(FSDP, 1), 8).startswith("torchrun --nproc-per-node 1 -m")
+    assert "--deepspeed DIR/deepspeed.json" in command(PRETRAIN, layout(ZERO3, 1), 8)
+
+
+@pytest.mark.parametrize("mode", [ZERO2, ZERO3])
+def test_deepspeed_has_what_was_planned(mode: str, tmp_path: Path) -> None:
+    way = layout(mode, 64, offload=frozenset({OPTIMIZER}), bucket=1_000_000)
+    (tmp_path / DEEPSPEED).write_text(json.dumps(deepspeed(way, 4_096, 1_000)))
+    zero = read_mode("", str(tmp_path / DEEPSPEED), 1).zero  # as --deepspeed has it: what was not tried is refused
+    assert (zero["stage"], zero["reduce_bucket_size"]) == (STAGES[mode], 1_000_000)
+    assert zero.get("stage3_max_live_parameters") == (2_000 if mode == ZERO3 else None)
+    assert zero["offload_optimizer"]["device"] == "cpu"
 
 
 def test_what_was_not_planned_is_not_there() -> None:
-    found = deepspeed(PRETRAIN, layout(ZERO1), 4_096, 1_000)
-    assert "sequence_parallel_size" not in found
-    assert not {"offload_optimizer", "offload_param", "stage3_max_live_parameters"} & found["zero_optimization"].keys()
-
-
-def test_fsdp_offloads_all_or_nothing() -> None:
-    assert not fsdp(layout(FSDP))["fsdp_offload_params"]
-    assert fsdp(layout(FSDP, offload=frozenset({OPTIMIZER})))["fsdp_offload_params"]
+    zero = deepspeed(layout(ZERO2), 4_096, 1_000)["zero_optimization"]
+    assert not {"offload_optimizer", "offload_param", "stage3_max_live_parameters"} & zero.keys()
+    zero = deepspeed(layout(ZERO3, offload=frozenset({WEIGHTS})), 4_096, 1_000)["zero_optimization"]
+    assert zero["offload_param"]["device"] == "cpu"

@@ -8,22 +8,26 @@ from longreach.model.aliases import aliases
 from longreach.model.flops import parameters, shape_of
 from longreach.plan.layout import (
     ACTIVATIONS,
+    BUCKET,
     DDP,
     FSDP,
     LORA,
     MODES,
     OPTIMIZER,
     QLORA,
-    ZERO1,
+    ZERO2,
     ZERO3,
     Layout,
     problems,
 )
 from longreach.plan.memory import (
     ATTENTION,
-    BUCKET,
     LOSS,
     MLP,
+    REDUCTION,
+    STEP,
+    blocks_of_a_bucket,
+    gathered_bytes,
     loss_bytes,
     memory,
     moments,
@@ -76,12 +80,32 @@ def test_pieces_are_all_there_is(mode: str) -> None:
     assert min(pieces) > 0
 
 
+@pytest.mark.parametrize(
+    ("mode", "offload", "gigabytes"),
+    [
+        (DDP, frozenset(), 25.14),
+        (FSDP, frozenset(), 22.02),
+        (ZERO2, frozenset(), 25.65),
+        (ZERO3, frozenset(), 26.00),
+        (ZERO3, frozenset({OPTIMIZER}), 8.03),
+    ],
+)
+def test_what_an_h200_held(mode: str, offload: frozenset[str], gigabytes: float) -> None:
+    """docs/plan.md: the same model by every engine, one process, with the buckets of recipes/deepspeed-*.json."""
+    how = {"seq_len": 16_384, "gpus": 1, "checkpointing": True, "bucket": 500_000_000}
+    layout = Layout(mode=mode, offload=offload, **how)  # type: ignore[arg-type]
+    assert memory(BILLION, layout).total == pytest.approx(gigabytes, rel=0.08)
+
+
 def test_the_fullest_moment_counts() -> None:
     """A short row is fullest in its loss, which does not shrink with it; a long one where a block is computed again."""
     grouped = replace(ALONE, mode=ZERO3, gpus=8)
-    assert memory(SEVEN, replace(grouped, seq_len=1_024)).peak == LOSS
+    assert memory(SEVEN, replace(grouped, mode=ZERO2, seq_len=1_024)).peak == LOSS
     assert memory(SEVEN, grouped).peak == MLP
     assert memory(SEVEN, replace(grouped, tiled_mlp=True, seq_len=262_144)).peak == ATTENTION
+    assert memory(SEVEN, replace(grouped, gpus=1, seq_len=1_024)).peak == STEP
+    many = replace(grouped, bucket=2_000_000_000, seq_len=1_024)
+    assert memory(SEVEN, many).peak == REDUCTION
 
 
 def test_the_loss_by_hand() -> None:
@@ -132,20 +156,52 @@ def test_activations_on_the_host_leave_two_blocks_here() -> None:
 
 
 def test_gpus_that_share_a_row_hold_a_part_of_it() -> None:
-    whole, eighth = (Layout(mode=ZERO3, gpus=8, seq_len=65_536, sequence_parallel=degree) for degree in (1, 8))
+    shared = Layout(mode=ZERO3, gpus=8, seq_len=65_536, checkpointing=True)
+    whole, eighth = (replace(shared, sequence_parallel=degree) for degree in (1, 8))
     assert (whole.tokens, eighth.tokens) == (65_536, 8_192)
     assert moments(SEVEN, eighth)[0].activations * 8 == moments(SEVEN, whole)[0].activations
 
 
+def test_shared_keys_and_the_sent_output_are_kept_too() -> None:
+    """8 GPUs to a row of 4 heads of keys hold 8; attention's output is there before and after it is sent."""
+    alone = Layout(mode=FSDP, gpus=8, seq_len=65_536)
+    eight = replace(alone, sequence_parallel=8)
+    more = moments(BILLION, eight)[0].activations * 8 - moments(BILLION, alone)[0].activations
+    assert more == 65_536 * 22 * 2 * (2 * 4 * 128 + 16 * 128)
+
+
 def test_buffers_by_hand() -> None:
-    count, block = parameters(SEVEN), SEVEN.block_matrices
-    buffers = {
-        mode: standing_buffers(SEVEN, Layout(mode=mode, gpus=8, seq_len=1)) for mode in (DDP, ZERO1, ZERO3, FSDP)
+    block, words = SEVEN.block_matrices, 32_000 * 4_096
+    ways = {mode: Layout(mode=mode, gpus=8, seq_len=1) for mode in (DDP, ZERO2, ZERO3, FSDP)}
+    assert {mode: standing_buffers(way) for mode, way in ways.items()} == {
+        DDP: 0,
+        ZERO2: 2 * 2 * BUCKET,
+        ZERO3: 2 * BUCKET,
+        FSDP: 0,
     }
-    assert buffers[DDP] == 4 * count  # DDP's buckets are as large as the gradients
-    assert buffers[ZERO1] == 2 * BUCKET
-    assert buffers[ZERO3] == buffers[FSDP] == 2 * (3 * block + 32_000 * 4_096 + BUCKET)
-    assert standing_buffers(SEVEN, ALONE) == 0
+    assert {mode: gathered_bytes(SEVEN, way) for mode, way in ways.items()} == {
+        DDP: 0,
+        ZERO2: 0,
+        ZERO3: 2 * (3 * block + words),
+        FSDP: 2 * (3 * block + 2 * words + words) + 6 * block,  # gradients of head and block, and its sum in float32
+    }
+    assert gathered_bytes(SEVEN, replace(ways[ZERO3], gpus=1)) == 0
+    assert gathered_bytes(SEVEN, replace(ways[FSDP], on_gpu=False)) > 1.5 * gathered_bytes(SEVEN, ways[FSDP])
+
+
+def test_reductions_by_hand() -> None:
+    """The first bucket holds the head and less than a block's 202 M; ZeRO 3 steps its part of 6.7 B at once."""
+    zero = replace(ALONE, mode=ZERO3, gpus=8)
+    assert blocks_of_a_bucket(SEVEN, zero) == 0
+    assert (
+        blocks_of_a_bucket(SEVEN, replace(zero, bucket=10**9)) == (10**9 - 32_000 * 4_096) // SEVEN.block_matrices == 4
+    )
+    found = {each.name: each.buffers for each in moments(SEVEN, zero)}
+    assert found[REDUCTION] == 2 * BUCKET + 4 * BUCKET / 8
+    assert found[STEP] == 4 * parameters(SEVEN) / 8
+    host = replace(zero, offload=frozenset({OPTIMIZER}))
+    assert STEP not in {each.name for each in moments(SEVEN, host)}
+    assert moments(SEVEN, replace(zero, mode=FSDP))[-1].buffers == 2 * 32_000 * 4_096 * (2 * 2 + 4 + 4 / 8)
 
 
 def test_four_bits_need_no_rounded_copies() -> None:
@@ -158,9 +214,10 @@ def test_four_bits_need_no_rounded_copies() -> None:
     ("how", "problem"),
     [
         ({"mode": DDP, "offload": frozenset({OPTIMIZER})}, "offloads nothing"),
-        ({"mode": ZERO1, "offload": frozenset({"weights"})}, "where they are sharded"),
+        ({"mode": ZERO2, "offload": frozenset({"weights"})}, "offloaded by zero3"),
+        ({"mode": FSDP, "offload": frozenset({OPTIMIZER})}, "by zero2 and zero3"),
         ({"mode": ZERO3, "offload": frozenset({ACTIVATIONS})}, "needs gradient checkpointing"),
-        ({"mode": DDP, "sequence_parallel": 2}, "no row to several GPUs"),
+        ({"mode": QLORA, "sequence_parallel": 2}, "no row to several GPUs"),
         ({"mode": ZERO3, "sequence_parallel": 3}, "do not divide 8 GPUs and 32 heads"),
     ],
 )
@@ -181,5 +238,6 @@ def test_a_name_says_all() -> None:
     )
     assert layout.name == "zero3+checkpointing+sequence-parallel:8+offload:optimizer+offload:activations+tiled-mlp"
     assert not layout.runs_in("pretrain")
+    assert replace(layout, tiled_mlp=False, offload=frozenset({OPTIMIZER})).runs_in("pretrain")
     assert ALONE.runs_in("pretrain") and not replace(ALONE, mode=QLORA).runs_in("pretrain")
     assert replace(ALONE, mode=QLORA).runs_in("finetune")

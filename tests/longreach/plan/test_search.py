@@ -7,11 +7,12 @@ import pytest
 from longreach.model.aliases import aliases
 from longreach.model.flops import shape_of
 from longreach.plan.gpus import GPUS, Node, find_node
-from longreach.plan.layout import ACTIVATIONS, DDP, FSDP, LORA, OPTIMIZER, QLORA, ZERO1, ZERO3, Layout
+from longreach.plan.layout import ACTIVATIONS, DDP, FSDP, LORA, OPTIMIZER, QLORA, ZERO2, ZERO3, Layout
 from longreach.plan.memory import memory
 from longreach.plan.search import (
     GRAIN,
     adapter_instead,
+    applied,
     changes,
     fewest_gpus,
     fits,
@@ -41,19 +42,35 @@ def test_less_trouble_goes_first() -> None:
     rows = layout(2_048, rows=64)
     assert names("qwen2.5-0.5b", rows) == ["one row at once"]
     assert names("llama3.2-1b", layout()) == ["gradient checkpointing"]
-    assert names("llama2-7b", layout()) == ["gradient checkpointing", "zero1"]
-    assert names("llama2-70b", layout(16_384, 128)) == ["gradient checkpointing", "zero3"]
-    assert names("llama2-7b", layout(524_288)) == ["gradient checkpointing", "zero1", "8 GPUs to a row"]
+    assert names("llama2-7b", layout()) == ["gradient checkpointing", "fsdp"]
+    assert names("llama2-7b", layout(mode=ZERO2, gpus=4)) == ["gradient checkpointing"]
+    assert names("llama2-70b", layout(16_384, 128)) == ["gradient checkpointing", "fsdp"]
+    assert names("llama2-70b", layout(16_384)) == ["gradient checkpointing", "optimizer on the host"]
+    assert names("llama2-7b", layout(524_288)) == ["gradient checkpointing", "fsdp", "8 GPUs to a row"]
+
+
+@pytest.mark.parametrize("program", ["pretrain", "finetune"])
+def test_all_that_is_offered_runs_today(program: str) -> None:
+    for asked in (layout(), layout(mode=ZERO2), layout(mode=ZERO3), layout(mode=FSDP)):
+        offered = list(changes(SHAPES["llama2-7b"], asked, H100))
+        for count in range(1, len(offered) + 1):
+            assert applied(asked, offered[:count]).runs_in(program)
+
+
+def test_only_degrees_that_divide_the_heads_are_offered() -> None:
+    """14 heads: 2 GPUs, but not 4 or 8."""
+    offered = changes(SHAPES["qwen2.5-0.5b"], layout(), H100)
+    assert [change.values["sequence_parallel"] for change in offered if "sequence_parallel" in change.values] == [2]
 
 
 def test_what_was_asked_for_is_not_taken_back() -> None:
     asked = layout(524_288, 8, mode=ZERO3, sequence_parallel=4)
-    offered = list(changes(asked, H100))
-    assert not any("mode" in change.values for change in offered)
+    offered = list(changes(SHAPES["llama2-7b"], asked, H100))
+    assert {change.values.get("mode", ZERO3) for change in offered} == {ZERO3}
     assert [change.values["sequence_parallel"] for change in offered if "sequence_parallel" in change.values] == [8]
     found = least_change(SHAPES["llama2-7b"], asked, H100)
     assert found and (found[0].mode, found[0].sequence_parallel) == (ZERO3, 8)
-    assert not any("mode" in change.values for change in changes(layout(mode=FSDP), H100))
+    assert not any("mode" in change.values for change in changes(SHAPES["llama2-7b"], layout(mode=FSDP), H100))
 
 
 def test_what_an_adapter_can_do() -> None:
@@ -61,7 +78,7 @@ def test_what_an_adapter_can_do() -> None:
     assert names("llama2-13b", layout(16_384, mode=LORA, lora=16)) == ["gradient checkpointing"]
     asked = layout(4_096, mode=LORA, lora=16)
     assert names("llama2-70b", asked) == ["gradient checkpointing", "a base of 4 bits"]
-    assert [change.values for change in changes(asked, H100)][-1] == {"mode": QLORA}
+    assert [change.values for change in changes(SHAPES["llama2-70b"], asked, H100)][-1]["mode"] == QLORA
 
 
 @pytest.mark.parametrize("model", ["llama2-7b", "llama2-70b", "qwen3-8b"])
@@ -110,7 +127,7 @@ def test_an_adapter_takes_the_place_of_all_weights() -> None:
 
 
 @pytest.mark.parametrize(
-    "how", [{"mode": DDP}, {"mode": ZERO1, "checkpointing": True}, {"mode": ZERO3, "sequence_parallel": 8}]
+    "how", [{"mode": DDP}, {"mode": ZERO2, "checkpointing": True}, {"mode": ZERO3, "sequence_parallel": 8}]
 )
 def test_one_row_longer_does_not_fit(how: dict[str, object]) -> None:
     model, asked = SHAPES["llama3.2-1b"], layout(**how)
