@@ -186,7 +186,7 @@ class TokenStore:
         return _mapped(self.folder / f"{number}.{name}", COLUMNS[name])
 
     def keys(self, number: int) -> npt.NDArray[np.uint64]:
-        """A number of each text of a source, the same for the same text: the begin of its digest, mapped from it."""
+        """A number of each text of a source, the same for the same text: the begin of its digest, mapped."""
         return self.column(number, "digests").view("<u8")[:: DIGEST_BYTES // 8]
 
     def digests(self, number: int) -> Iterator[bytes]:
