@@ -1,10 +1,11 @@
 """What `pretrain prepare` holds of up to 100 million documents: peak memory and time of its index and order.
 
-    python -m benchmarks.scale [--documents 1M,10M,100M] [--tokens-each 4000] [--mix all,upsampled]
+    python -m benchmarks.scale [--documents 1M,10M,100M] [--tokens-each 4000] [--mix all,upsampled] [--shards 8]
     python -m benchmarks.scale --command [--documents 100k,400k]    the whole command, on short made-up texts
 
 The first is a simulation: lengths are drawn from a log-normal distribution (sigma 1.5) into the real token store, whose
-tokens are a hole in a file; then the command's own functions run on it, in a process of its own for each line: held-out
+tokens are a hole in a file, or, with --shards, into as many that took turns at every file, as `pretrain merge` finds
+them; then the command's own functions run on it, in a process of its own for each line: stores gathered; held-out
 documents and the plan of the mix, the passes and their packing as a run meets them that was killed when all but its
 last 1,000 rows were written, the histogram, and the order of all rows in one epoch of training. What is left out is
 flat in the number of documents: reading, tokenizing, and writing the other rows. Sources are web, code and books, 90, 9
@@ -37,9 +38,10 @@ from longreach.rows.shards import RowWriter
 from pretrain.config import PrepareSettings
 from pretrain.divide import Divided, divide_documents
 from pretrain.fill import Filled, Pass, fill_rows
+from pretrain.gathered import Gathered
 from pretrain.histogram import histogram
 from pretrain.prepare import VALIDATION, with_preset
-from pretrain.tokenstore import Batch, TokenStore
+from pretrain.tokenstore import COLUMNS, DIGEST_BYTES, Batch, TokenStore, total
 
 BAR_GB = 8
 ROOT = Path(__file__).parents[1]
@@ -48,7 +50,7 @@ SOURCES = {"web": (0.9, 1.0), "code": (0.09, 1.0), "books": (0.01, 20.0)}  # par
 SIGMA, SHORTEST, LONGEST = 1.5, 16, 10_000_000  # of the lengths, in tokens
 BLOCK, WRITTEN = 1 << 20, 1_000
 MIXES = ("all", "upsampled")
-STAGES = ("plan", "rows", "lengths", "order")
+STAGES = ("gather", "plan", "rows", "lengths", "order")
 
 
 @dataclass
@@ -72,33 +74,36 @@ def main() -> None:
     parser.add_argument("--documents", default="")
     parser.add_argument("--tokens-each", type=size, default=4_000, help="of a document, in the mean")
     parser.add_argument("--mix", default=",".join(MIXES))
+    parser.add_argument("--shards", type=int, default=1, help="stores that are merged")
+    parser.add_argument("--pack", default="best-fit", choices=("best-fit", "concat"))
     parser.add_argument("--command", action="store_true", help="the whole command instead")
-    parser.add_argument("--folder", help="where the columns lie for the while: 20 bytes a document")
+    parser.add_argument("--folder", help="where the columns lie for the while: 48 bytes a document")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
-        print(json.dumps(simulate(size(given.documents), given.tokens_each, given.mix, given.folder)))
+        print(json.dumps(simulate(given)))
     elif given.command:
         whole_command([size(each) for each in (given.documents or "100k,400k").split(",")], given.folder)
     else:
-        documents = (given.documents or "1M,10M").split(",")
-        sys.exit(not simulated(documents, given.tokens_each, given.mix.split(","), given.folder))
+        sys.exit(not simulated(given))
 
 
-def simulated(documents: Sequence[str], tokens_each: int, mixes: Sequence[str], folder: str | None) -> bool:
+def simulated(given: argparse.Namespace) -> bool:
     """Print the table of the simulation; whether every line keeps to the bar."""
     stages = " | ".join(f"{name}, GB | s" for name in STAGES)
     print(f"| documents | tokens | mix | passes | rows | {stages} | peak, GB | bytes a document |")
     print("|---:|---:|---|---:|---:|" + "---:|---:|" * len(STAGES) + "---:|---:|")
-    peaks = [line(each, tokens_each, mix, folder) for each in documents for mix in mixes]
+    documents = (given.documents or "1M,10M").split(",")
+    peaks = [line(each, mix, given) for each in documents for mix in given.mix.split(",")]
     print(f"\nlargest peak: {max(peaks):.2f} GB, the bar is {BAR_GB} GB at 100,000,000 documents")
     return max(peaks) <= BAR_GB
 
 
-def line(documents: str, tokens_each: int, mix: str, folder: str | None) -> float:
+def line(documents: str, mix: str, given: argparse.Namespace) -> float:
     """Print one line of the table; its peak in GB."""
     command = [sys.executable, "-m", "benchmarks.scale", "--one", "--documents", documents, "--mix", mix]
-    more = ["--tokens-each", str(tokens_each), *(["--folder", folder] if folder else [])]
+    more = ["--tokens-each", str(given.tokens_each), "--shards", str(given.shards), "--pack", given.pack]
+    more += ["--folder", given.folder] if given.folder else []
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run([*command, *more], cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE)
     found = json.loads(done.stdout)
@@ -111,17 +116,20 @@ def line(documents: str, tokens_each: int, mix: str, folder: str | None) -> floa
     return float(peak / 1e9)
 
 
-def simulate(documents: int, tokens_each: int, mix: str, place: str | None) -> dict[str, Any]:
+def simulate(given: argparse.Namespace) -> dict[str, Any]:
     """The command's own work on made-up lengths, stage by stage."""
-    stages = Stages()
-    with TemporaryDirectory(dir=place) as folder:
-        store = made_up(Path(folder) / "store", documents, tokens_each)
-        tokens, before = sum(each.tokens for each in store.progress), resident("VmRSS")
-        settings, specs, _ = with_preset(settings_of(mix, tokens))
+    stages, documents = Stages(), size(given.documents)
+    with TemporaryDirectory(dir=given.folder) as folder:
+        stores = made_up(Path(folder), documents, given.tokens_each, given.shards)
+        before = resident("VmRSS")
+        with stages.measured("gather"):
+            gathered = Gathered.of(stores)
+        tokens = total(gathered.progress).tokens
+        settings, specs, _ = with_preset(settings_of(given.mix, tokens, given.pack))
         with stages.measured("plan"):
-            divided = divide_documents(store, specs, settings)
+            divided = divide_documents(gathered, specs, settings)
         with stages.measured("rows"):
-            filled = last_rows(divided, Path(folder) / "rows")
+            filled = last_rows(divided, Path(folder) / "rows", given.pack)
         with stages.measured("lengths"):
             histogram(divided.stocks, divided.plan)
         with stages.measured("order"):
@@ -130,30 +138,36 @@ def simulate(documents: int, tokens_each: int, mix: str, place: str | None) -> d
     return counts | {"before": before, "stages": stages.found}
 
 
-def settings_of(mix: str, tokens: int) -> PrepareSettings:
+def settings_of(mix: str, tokens: int, pack: str) -> PrepareSettings:
     """As of the command line; `tokens` are all that there are."""
-    common = {"source": tuple(f"{name}={name}" for name in SOURCES), "seq_len": SEQ_LEN, "validation": 0.0001}
+    common = {
+        "source": tuple(f"{name}={name}" for name in SOURCES),
+        "seq_len": SEQ_LEN,
+        "validation": 0.0001,
+        "pack": pack,
+    }
     if mix == "upsampled":
         return PrepareSettings(**common, preset="llama2-long")
     return PrepareSettings(**common, tokens=int(0.99 * tokens))
 
 
-def made_up(folder: Path, documents: int, tokens_each: int) -> TokenStore:
-    """A token store of that many documents, as the reading of three sources leaves it, but for the tokens."""
-    store = TokenStore(folder, len(SOURCES), DTYPE, {})
-    store.open()
+def made_up(folder: Path, documents: int, tokens_each: int, shards: int) -> list[TokenStore]:
+    """Token stores of that many documents, as the reading of three sources leaves them, but for the tokens."""
+    stores = [TokenStore(folder / str(shard), len(SOURCES), DTYPE, {}) for shard in range(shards)]
+    for store in stores:
+        store.open()
     random = np.random.default_rng(0)
     mean = tokens_each / sum(part * relative for part, relative in SOURCES.values())
     for number, (part, relative) in enumerate(SOURCES.values()):
-        left = round(part * documents)
-        while left:
-            lengths = drawn(random, min(left, BLOCK), mean * relative)
-            store.append(number, batch_of(lengths, random))
-            store.progress[number].tokens += int(lengths.sum())
-            left -= len(lengths)
-        store.finish(number)
-        os.truncate(folder / f"{number}.tokens", store.progress[number].tokens * DTYPE.itemsize)  # a hole
-    return store
+        for file, begin in enumerate(range(0, round(part * documents), BLOCK)):
+            lengths = drawn(random, min(round(part * documents) - begin, BLOCK), mean * relative)
+            for shard, store in enumerate(stores):
+                store.append(number, batch_of(lengths[shard::shards], file, random))
+                store.progress[number].tokens += int(lengths[shard::shards].sum())
+        for store in stores:
+            store.finish(number)
+            os.truncate(store.token_file(number), store.progress[number].tokens * DTYPE.itemsize)  # a hole
+    return stores
 
 
 def drawn(random: np.random.Generator, count: int, mean: float) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -162,20 +176,20 @@ def drawn(random: np.random.Generator, count: int, mean: float) -> np.ndarray[An
     return lengths.clip(SHORTEST, LONGEST).astype(np.int64)
 
 
-def batch_of(lengths: np.ndarray[Any, np.dtype[np.int64]], random: np.random.Generator) -> Batch:
-    """What the store takes, without tokens and lists."""
-    keys = random.integers(0, 1 << 64, len(lengths), np.uint64)
-    none = np.empty(0, DTYPE)
-    return Batch(len(lengths), "", none, lengths, keys, np.ones(len(lengths), np.float32))
+def batch_of(lengths: np.ndarray[Any, np.dtype[np.int64]], file: int, random: np.random.Generator) -> Batch:
+    """What the store takes of a file's documents, without tokens and lists."""
+    items, none = np.full(len(lengths), file, np.int32), np.empty(0, DTYPE)
+    digests = np.frombuffer(random.bytes(len(lengths) * DIGEST_BYTES), COLUMNS["digests"])
+    return Batch(items, "", none, lengths, digests, np.ones(len(lengths), np.float32))
 
 
-def last_rows(divided: Divided, folder: Path) -> Filled:
+def last_rows(divided: Divided, folder: Path, pack: str) -> Filled:
     """The rows held out, then every pass, packed; the rows before the last ones count as written before a kill."""
     with RowWriter(folder / VALIDATION, SEQ_LEN, DTYPE, 0) as writer:
-        fill_rows(writer, divided.texts, iter([Pass.of(divided.held_out)]), "best-fit", lambda _: None)
+        fill_rows(writer, divided.texts, iter([Pass.of(divided.held_out)]), pack, lambda _: None)
     with RowWriter(folder, SEQ_LEN, DTYPE, 0) as writer:
         writer.rows = max(0, divided.plan.tokens // SEQ_LEN - WRITTEN)
-        return fill_rows(writer, divided.texts, divided.passes(), "best-fit", lambda _: None)
+        return fill_rows(writer, divided.texts, divided.passes(), pack, lambda _: None)
 
 
 def in_order(rows: int) -> None:

@@ -43,8 +43,8 @@ def divide_documents(gathered: Gathered, specs: Sequence[SourceSpec], settings: 
     stocks, held = [], []
     for number, spec in enumerate(specs):
         lengths = texts.lengths[number]
-        mask = held_out(lengths, gathered.keys[number], settings.long_from, settings.validation)
-        weights = gathered.quality[number] if settings.quality_weight else np.float32(1)
+        mask = held_out(lengths, gathered.keys(number), settings.long_from, settings.validation)
+        weights = gathered.quality(number) if settings.quality_weight else np.float32(1)
         stocks.append(Stock(spec, lengths, np.where(mask, np.float32(0), weights)))
         held.append(np.flatnonzero(mask))
     return Divided(texts, stocks, make_plan(stocks, mix_of(settings)), held)

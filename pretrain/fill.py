@@ -97,8 +97,7 @@ def _fill_pass(
 def packed_pass(each: Pass, texts: Texts, pack: str, seq_len: int) -> tuple[Packed, Pass]:
     """The rows of a pass, and the pass in the order in which its documents were packed."""
     if pack == "concat":
-        order = _shuffled(len(each.source))
-        each = Pass(each.source[order], each.document[order])
+        each = _shuffled(each)
     longest = max(int(sizes.max(initial=0)) for sizes in texts.lengths)
     lengths = np.empty(len(each.source), index_dtype(longest))
     for source, sizes in enumerate(texts.lengths):
@@ -107,9 +106,12 @@ def packed_pass(each: Pass, texts: Texts, pack: str, seq_len: int) -> tuple[Pack
     return (concatenate if pack == "concat" else best_fit_decreasing)(lengths, seq_len), each
 
 
-def _shuffled(count: int) -> Int64s:
-    """A fixed order in which neighbours of a stream are strangers: by a multiplicative hash of the place."""
-    return np.argsort(np.arange(count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15), kind="stable")
+def _shuffled(each: Pass) -> Pass:
+    """In a fixed order in which neighbours of a stream are strangers: by a multiplicative hash of the place."""
+    places = np.arange(len(each.source), dtype=np.uint64)
+    places *= np.uint64(0x9E3779B97F4A7C15)
+    order = np.argsort(places, kind="stable")
+    return Pass(each.source[order], each.document[order])
 
 
 def _write(writer: RowWriter, texts: Texts, items: Pass, packed: Packed, row: int) -> None:

@@ -7,8 +7,9 @@ that, so the bytes are those of one undisturbed run.
 
 import os
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from io import FileIO
 from itertools import accumulate
 from pathlib import Path
@@ -183,6 +184,15 @@ class TokenStore:
     def column(self, number: int, name: str) -> npt.NDArray[Any]:
         """One value for each document of a source, mapped from the disk."""
         return _mapped(self.folder / f"{number}.{name}", COLUMNS[name])
+
+    def keys(self, number: int) -> npt.NDArray[np.uint64]:
+        """A number of each text of a source, the same for the same text: the begin of its digest, mapped."""
+        return self.column(number, "digests").view("<u8")[:: DIGEST_BYTES // 8]
+
+    def digests(self, number: int) -> Iterator[bytes]:
+        """The digest of each text of a source, read one by one."""
+        with (self.folder / f"{number}.digests").open("rb") as file:
+            yield from iter(partial(file.read, DIGEST_BYTES), b"")
 
     def items(self, number: int) -> npt.NDArray[np.int32]:
         """Where each document and note of a source came from (`ITEMS`), mapped from the disk."""

@@ -42,7 +42,7 @@ class Packed:
 def best_fit_decreasing(lengths: ArrayLike, seq_len: int) -> Packed:
     """Whole documents into as few rows as best fit finds; one longer than a row gives full rows and a rest."""
     sizes = _checked(lengths, seq_len)
-    item, offset, length = _pieces(sizes, seq_len)
+    item, offset, length = _pieces(sizes, seq_len, np.broadcast_to(np.int32(0), len(sizes)))
     rows, order = _by_row(_best_rows(length, seq_len))
     item = item[order]  # one at a time: the old one goes before the next comes
     offset = offset[order]
@@ -53,13 +53,19 @@ def best_fit_decreasing(lengths: ArrayLike, seq_len: int) -> Packed:
 def concatenate(lengths: ArrayLike, seq_len: int) -> Packed:
     """All documents as one stream, cut at every row's end."""
     sizes = _checked(lengths, seq_len)
-    ends = np.cumsum(sizes)
-    total = int(sizes.sum())
-    bounds = np.unique(np.concatenate(([0], ends, np.arange(0, total, seq_len))))
-    start, length = bounds[:-1], np.diff(bounds)
-    item = np.searchsorted(ends, start, side="right")
-    rows = np.searchsorted(start, np.arange(0, total, seq_len))
-    return Packed(np.append(rows, len(start)), item, start - (ends - sizes)[item], length)
+    begins = _begins(sizes, seq_len)
+    item, offset, length = _pieces(sizes, seq_len, begins)
+    opens_row = begins[item] == 0
+    opens_row |= offset > 0
+    return Packed(np.append(np.flatnonzero(opens_row), len(item)), item, offset, length)
+
+
+def _begins(sizes: Ints, seq_len: int) -> Ints:
+    """Where in its row each document of the stream begins."""
+    begins = np.cumsum(sizes, dtype=np.int64)
+    begins -= sizes
+    begins %= seq_len
+    return begins.astype(index_dtype(int(sizes.max(initial=0)) + seq_len))  # so that an end fits, too
 
 
 def index_dtype(largest: int) -> np.dtype[np.signedinteger[Any]]:
@@ -78,16 +84,19 @@ def _checked(lengths: ArrayLike, seq_len: int) -> Ints:
     return sizes
 
 
-def _pieces(sizes: Ints, seq_len: int) -> tuple[Ints, Ints, Ints]:
-    """The item, offset and length of each piece: one for most documents, none for an empty one."""
-    count = -(-sizes // seq_len)
+def _pieces(sizes: Ints, seq_len: int, begins: Ints) -> tuple[Ints, Ints, Ints]:
+    """The item, offset and length of each piece, one in each row that a document touches, which begins in its first
+    row at its number of `begins`; none for an empty one."""
+    count = -(-(begins + sizes) // seq_len)
+    count[sizes == 0] = 0
     item = np.repeat(np.arange(len(sizes), dtype=index_dtype(len(sizes))), count)
     offset = np.zeros(len(item), index_dtype(int(sizes.max(initial=0))))
     later = np.flatnonzero(item[1:] == item[:-1]) + 1  # behind the first of their document
-    offset[later] = (later - np.searchsorted(item, item[later])) * seq_len
+    offset[later] = (later - np.searchsorted(item, item[later])) * seq_len - begins[item[later]]
     length = np.repeat(sizes, count)
     length -= offset
-    return item, offset, np.minimum(length, seq_len, out=length).astype(index_dtype(seq_len), copy=False)
+    length[later - 1] = offset[later] - offset[later - 1]
+    return item, offset, length.astype(index_dtype(seq_len), copy=False)
 
 
 def _by_row(row_of: Ints) -> tuple[Ints, Ints]:

@@ -15,6 +15,7 @@ from pydoc_data.topics import topics
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from click.testing import CliRunner, Result
 
@@ -22,6 +23,7 @@ from longreach.errors import UserError
 from pretrain import tokenized
 from pretrain.cli import main
 from pretrain.gathered import Order
+from pretrain.tokenstore import ITEMS
 
 ROOT = Path(__file__).parents[2]
 N = 3
@@ -378,15 +380,32 @@ def test_nothing_to_read_and_nothing_to_plan(tmp_path: Path) -> None:
 # The order
 
 
+def items_of(*numbers: int) -> npt.NDArray[np.int32]:
+    return np.array(numbers, ITEMS)
+
+
 def test_items_are_ordered_by_file_and_turn() -> None:
     """Two shards take turns at file 1, of which the second is the next one's to begin; notes are ~file."""
-    order = Order.of([np.array([0, ~0, 1, 1]), np.array([1, ~1, 2])])
-    assert order.documents.tolist() == [0, 1, 3, 2, 4]
-    assert order.of_documents.tolist() == [0, 0, 1, 0, 1]
-    assert order.of_notes.tolist() == [0, 1]
+    order = Order.of([items_of(0, ~0, 1, 1), items_of(1, ~1, 2)])
+    assert order.documents.tolist() == [0, 0, 1, 0, 1]
+    assert order.notes.tolist() == [0, 1]
+    columns = [np.array([1, 2, 3]), np.array([10, 20])]
+    assert order.joined(iter(columns)).tolist() == [1, 2, 10, 3, 20]
+
+
+def test_more_shards_than_a_byte_counts() -> None:
+    order = Order.of([items_of(0) for _ in range(300)])
+    assert order.documents.tolist() == list(range(300))
+
+
+def test_one_store_is_in_order_as_it_is() -> None:
+    order, column = Order.of([items_of(0, ~0, 1)]), np.array([1, 2])
+    assert order.joined(iter([column])) is column
+    assert [order.documents.tolist(), order.notes.tolist()] == [[0, 0], [0]]
+    assert order.documents.strides == (0,), "it takes memory"
 
 
 @pytest.mark.parametrize("items", [([1], [1, 1]), ([0, 0, 0], [0]), ([0, 0], [0, 0], [0, 0, 0])])
 def test_turns_that_do_not_add_up(items: tuple[list[int], ...]) -> None:
     with pytest.raises(UserError, match="a file has changed"):
-        Order.of([np.array(each) for each in items])
+        Order.of([items_of(*each) for each in items])

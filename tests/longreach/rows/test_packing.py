@@ -136,8 +136,9 @@ def test_a_document_of_more_tokens_than_four_bytes_count(pack: Packing) -> None:
     assert max(offset + length for (_, offset), length in held.items()) == size
 
 
-def test_numbers_take_four_bytes_while_they_fit() -> None:
+@both
+def test_numbers_take_four_bytes_while_they_fit(pack: Packing) -> None:
     assert index_dtype((1 << 31) - 1) == np.int32
     assert index_dtype(1 << 31) == np.int64
-    packed = best_fit_decreasing([5, 9, 3], 8)
+    packed = pack([5, 9, 3], 8)
     assert {array.dtype for array in (packed.item, packed.offset, packed.length)} == {np.dtype(np.int32)}
