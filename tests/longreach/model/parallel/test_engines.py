@@ -16,6 +16,8 @@ from longreach.model.parallel.moments import Moments
 from parallel_runs import FSDP, KEPT, MODES, RAGGED, SHARED, ZERO2, ZERO3, torchrun
 from tinyrun import Plan, figures, recorded, tiny_run
 
+pytestmark = pytest.mark.timeout(1200)  # the first test of each number of processes waits for all of its runs
+
 ADAPTER = {"steps": "2@64", "lora": True, "tied": True, "gradient_checkpointing": True, "ragged": True}
 HALF = {"steps": "3@64", "dtype": "bfloat16", "save_every": 3, "validate_every": 0}
 CLIPPED = {"steps": "3@64", "clip": 0.5, "save_every": 3}
@@ -52,7 +54,6 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("mode", MODES)
 def test_gradients_are_those_of_one_process(one: Path, two: Path, mode: str) -> None:
     for step in range(1, 5):
