@@ -9,8 +9,8 @@
 # all but training; the others wait for it. BASE, CHAT_MODEL, GPUS and STEPS are taken from the environment, too.
 #
 # It has NOT been run at this size: tests/test_recipes.py gives every line to the real commands, which read it, no more.
-# In training the GPUs share the model (FSDP): `pretrain plan` has 76.7 GB on each of 32, which fits an H100 of 80 GB, and
-# 46.6 GB on each of 256; on 16 it does not fit (111 GB), there the optimizer has to be on the hosts
+# In training the GPUs share the model (FSDP): `pretrain plan` has 76.7 GB on each of 32, which fits 80 GB of an H100,
+# and 46.6 GB on each of 256; on 16 it does not fit (111 GB), there the optimizer has to be on the hosts
 # (recipes/deepspeed-zero3-offload.json). Killed and started again, it goes on where it was.
 set -euo pipefail
 usage="usage: NNODES=N NODE_RANK=I MASTER_ADDR=HOST $0 BOOKS WEB CHATS HELD_OUT TASK_DATA [OUT]"

@@ -144,7 +144,10 @@ def _reductions(shape: Shape, layout: Layout) -> Iterator[Moment]:
     if layout.mode in ZERO:
         kept = kept_bytes(shape, layout, behind=blocks_of_a_bucket(shape, layout)) + recomputed_bytes(shape, layout)
         summed = FP32 * part if layout.mode == ZERO3 and compute < FP32 else 0
-        yield Moment(REDUCTION, layout.tokens * kept, 0, (compute + summed) * min(layout.bucket, parameters(shape)))
+        copies = (compute + summed) * min(layout.bucket, parameters(shape))
+        if layout.mode == ZERO2:  # without half precision a micro-batch's gradients stand beside their sum
+            copies += 2 * compute * layout.bucket + (0 if layout.on_gpu else FP32 * part * parameters(shape))
+        yield Moment(REDUCTION, layout.tokens * kept, 0, copies)
     if layout.mode == ZERO3 and OPTIMIZER not in layout.offload:
         yield Moment(STEP, 0, 0, FP32 * min(SUB_GROUP, parameters(shape) * part))
 
@@ -245,6 +248,8 @@ def gathered_bytes(shape: Shape, layout: Layout) -> int:
     if layout.mode == FSDP:
         gradients = compute * (shape.vocabulary * shape.hidden + block) + FP32 * block
         return blocks + _gathered_outside(shape, layout) + gradients
+    if layout.mode == ZERO2:
+        return 2 * compute * layout.bucket  # it fills one while it sends another, in each backward pass
     return blocks + _gathered_outside(shape, layout) if layout.mode == ZERO3 and layout.gpus > 1 else 0
 
 
@@ -257,9 +262,8 @@ def _gathered_outside(shape: Shape, layout: Layout) -> int:
 
 
 def standing_buffers(layout: Layout) -> int:
-    """ZeRO's buckets: ZeRO 2 fills one while it sends another. DDP's are the gradients themselves."""
-    buckets = {ZERO2: 2, ZERO3: 1}.get(layout.mode, 0)
-    return buckets * numbers_of(layout).compute * layout.bucket
+    """ZeRO 3's bucket. DDP's are the gradients themselves."""
+    return numbers_of(layout).compute * layout.bucket if layout.mode == ZERO3 else 0
 
 
 def _checkpoints_on_host(shape: Shape, layout: Layout) -> float:

@@ -60,14 +60,14 @@ def _of_adapter(shape: Shape, layout: Layout) -> States:
 
 
 def _sharded(count: int, layout: Layout) -> States:
-    """Without half precision ZeRO has a float32 copy, too, and ZeRO 2 a micro-batch's gradients beside their sum."""
+    """Without half precision ZeRO has a float32 copy beside its weights, too."""
     part = count / layout.gpus
     if layout.mode == FSDP:
         return States(4 * part, 4 * part, MOMENTS * part)
     weights = 2 if layout.on_gpu else 4
     if layout.mode == ZERO3:
         return States(weights * part, 4 * part, (4 + MOMENTS) * part)
-    return States(float(weights * count), (4 if layout.on_gpu else 8) * part, (4 + MOMENTS) * part)
+    return States(float(weights * count), 4 * part, (4 + MOMENTS) * part)
 
 
 def _offloaded(here: States, layout: Layout) -> States:

@@ -60,7 +60,7 @@ def test_zeros_own_example() -> None:
 
 def test_without_half_precision_zero_copies_float32() -> None:
     two, three = (states(SEVEN, Layout(mode=mode, gpus=8, seq_len=1, on_gpu=False)) for mode in (ZERO2, ZERO3))
-    assert two == States(4 * COUNT, COUNT, 1.5 * COUNT)  # gradients of a micro-batch beside their sum
+    assert two == States(4 * COUNT, COUNT / 2, 1.5 * COUNT)
     assert three == States(COUNT / 2, COUNT / 2, 1.5 * COUNT)
 
 
