@@ -20,7 +20,7 @@ RUN_BY = {  # the modes that each command trains in
     "finetune": frozenset(MODES),
 }
 OPTIMIZER, WEIGHTS, ACTIVATIONS = OFFLOADS = ("optimizer", "weights", "activations")
-RUN_OFFLOADS = frozenset({OPTIMIZER})
+RUN_OFFLOADS = frozenset({OPTIMIZER, WEIGHTS})  # by ZeRO
 BUCKET = 200_000_000  # elements that ZeRO reduces at once, in the deepspeed.json written here
 
 
