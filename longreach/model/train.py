@@ -30,6 +30,7 @@ from longreach.model.meter import Meter
 from longreach.model.metrics import METRICS, Metrics
 from longreach.model.parallel.engine import Engine
 from longreach.model.parallel.engines import engine_of
+from longreach.model.parallel.mode import DDP
 from longreach.model.preflight import check_batches, check_model, check_processes, check_room
 from longreach.model.processes import barrier, device, in_turn, meet, rank, said_of_others, say, world
 from longreach.model.rope import Rope
@@ -148,8 +149,9 @@ class Run:
         for what, now in (("processes", world()), ("threads", torch.get_num_threads())):
             if progress[what] != now:
                 say(f"it was trained by {progress[what]} {what}, now there are {now}: sums will differ by rounding")
-        if progress["mode"] != self.settings.mode.name:
-            say(f"it was trained by {progress['mode']}, now by {self.settings.mode.name}: sums will differ by rounding")
+        before, now = progress.get("mode", DDP), self.settings.mode.name  # which it was before there were others
+        if before != now:
+            say(f"it was trained by {before}, now by {now}: sums will differ by rounding")
         return progress
 
     def _train(self, leg: Leg, progress: Mapping[str, Any], stop: StopRequest, validation: Validation) -> Course:

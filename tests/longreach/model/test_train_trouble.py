@@ -1,8 +1,10 @@
 """What goes wrong in training: bad numbers, full disks, signals, rows that do not fit."""
 
 import errno
+import json
 import math
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -106,6 +108,21 @@ def test_a_full_disk_costs_no_older_checkpoint(tmp_path: Path, monkeypatch: pyte
         tiny_run(tmp_path, EACH)
     assert [path.name for path in tmp_path.glob("*checkpoint-*")] == ["checkpoint-1"]
     assert tiny_run(tmp_path, EACH).steps == 4
+
+
+def test_a_checkpoint_of_an_older_version_is_refused(tmp_path: Path) -> None:
+    """Its moments lay in another file, and it did not say by which engine it was trained."""
+    tiny_run(tmp_path, EACH)
+    for name in ("longreach.json", "model.safetensors", "checkpoint-2/optimizer-00001.safetensors"):
+        (tmp_path / name).unlink()
+    for step in (3, 4):
+        shutil.rmtree(tmp_path / f"checkpoint-{step}", ignore_errors=True)
+    path = tmp_path / "checkpoint-2" / "longreach.json"
+    provenance = json.loads(path.read_text())
+    del provenance["training"]["mode"]
+    path.write_text(json.dumps(provenance))
+    with pytest.raises(UserError, match="checkpoint-2 has no .* of the optimizer"):
+        tiny_run(tmp_path, EACH)
 
 
 def test_a_disk_without_room_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
