@@ -121,7 +121,7 @@ def test_a_checkpoint_of_an_older_version_is_refused(tmp_path: Path) -> None:
     provenance = json.loads(path.read_text())
     del provenance["training"]["mode"]
     path.write_text(json.dumps(provenance))
-    with pytest.raises(UserError, match="checkpoint-2 has no .* of the optimizer"):
+    with pytest.raises(UserError, match=r"checkpoint-2 has no .* of the optimizer"):
         tiny_run(tmp_path, EACH)
 
 
