@@ -103,8 +103,11 @@ CASES = (
     Case("llama", 2_048, processes=2, sequence_parallel=2),
     Case("llama", 1_024, mode=FSDP, processes=2),
     Case("llama", 4_096, checkpointing=True, mode=FSDP, processes=2),
+    Case("llama", 4_096, checkpointing=True, mode=FSDP, processes=2, sequence_parallel=2),
     Case("llama", 1_024, mode=ZERO2, processes=2),
+    Case("llama", 4_096, checkpointing=True, mode=ZERO2, processes=2, sequence_parallel=2),
     Case("llama", 1_024, mode=ZERO3, processes=2),
+    Case("llama", 4_096, checkpointing=True, mode=ZERO3, processes=2, sequence_parallel=2),
 )
 QUICK = (Case("llama", 512), Case("llama", 1_024, checkpointing=True), Case("llama", 512, lora=16))
 

@@ -179,8 +179,8 @@ def test_how_a_finished_model_ends_its_answers_is_saved(tmp_path: Path, monkeypa
     """A chat model ends a turn by another token than a text: with the chat template, that must outlive the training."""
     stock = tiny_model
 
-    def made(rope: Rope, seq_len: int) -> Any:
-        model = stock(rope, seq_len)
+    def made(rope: Rope, seq_len: int, tied: bool) -> Any:
+        model = stock(rope, seq_len, tied)
         model.generation_config.eos_token_id = [2, 5]
         return model
 
