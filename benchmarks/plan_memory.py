@@ -24,8 +24,9 @@ import numpy as np
 
 from benchmarks.attention_and_loss import resident
 from longreach.model.flops import shape_of
+from longreach.model.parallel.mode import SHARD_GRAD_OP
 from longreach.plan.launch import deepspeed
-from longreach.plan.layout import DDP, FSDP, LORA, ZERO, ZERO2, ZERO3, Layout
+from longreach.plan.layout import DDP, FSDP, FSDPS, LORA, ZERO, ZERO2, ZERO3, Layout
 from longreach.plan.memory import GB, Memory, memory
 from longreach.rows.rows import Row
 
@@ -74,7 +75,7 @@ class Case:
     def layout(self) -> Layout:
         """On a CPU."""
         return Layout(
-            mode=LORA if self.lora else self.mode,
+            mode=LORA if self.lora and self.mode == DDP else self.mode,
             gpus=self.processes,
             seq_len=self.seq_len,
             checkpointing=self.checkpointing,
@@ -108,6 +109,13 @@ CASES = (
     Case("llama", 4_096, checkpointing=True, mode=ZERO2, processes=2, sequence_parallel=2),
     Case("llama", 1_024, mode=ZERO3, processes=2),
     Case("llama", 4_096, checkpointing=True, mode=ZERO3, processes=2, sequence_parallel=2),
+    Case("llama", 1_024, mode=SHARD_GRAD_OP, processes=2),
+    Case("llama", 4_096, checkpointing=True, mode=SHARD_GRAD_OP, processes=2),
+    Case("llama", 1_024, lora=16, mode=FSDP, processes=2),
+    Case("llama", 4_096, checkpointing=True, lora=16, mode=FSDP, processes=2),
+    Case("llama", 1_024, lora=16, mode=ZERO2, processes=2),
+    Case("llama", 1_024, lora=16, mode=ZERO3, processes=2),
+    Case("llama", 4_096, checkpointing=True, lora=16, mode=ZERO3, processes=2),
 )
 QUICK = (Case("llama", 512), Case("llama", 1_024, checkpointing=True), Case("llama", 512, lora=16))
 
@@ -211,7 +219,8 @@ def mode_of(config: dict[str, Any], case: Case) -> Any:
         shape = shape_of(config)
         section = deepspeed(case.layout, shape.hidden, shape.block_matrices)["zero_optimization"]
         return mode.Mode(mode.ZERO, case.sequence_parallel, zero=section)
-    return mode.Mode(mode.FSDP if case.mode == FSDP else mode.DDP, case.sequence_parallel)
+    kind = mode.FSDP if case.mode in FSDPS else mode.DDP
+    return mode.Mode(kind, case.sequence_parallel, reshard=case.mode != SHARD_GRAD_OP)
 
 
 class MadeUpRows:

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from longreach.config import factor, ratio, setting, share
 from longreach.errors import UserError
 from longreach.model.options import MODEL, RUN, TRAINING, TrainingOptions, rope_text
+from longreach.plan.layout import SHARDING
 from longreach.plan.options import PlanOptions
 
 By = Literal["tokens", "examples", "answer-tokens"]
@@ -171,5 +172,7 @@ class PlanSettings(PlanOptions):
         yield from super()._problems()
         if not (self.tokens or self.steps):
             yield "how long is the run? give --tokens or --steps; `finetune mix` counts the tokens of your data"
+        if self.qlora and self.mode in SHARDING:
+            yield f"--qlora is not sharded: leave out --mode {self.mode}"
         if self.qlora and not self.lora:
             yield "--qlora trains an adapter: give its rank by --lora"

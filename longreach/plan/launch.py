@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from longreach.model.aliases import LARGE
-from longreach.model.parallel.mode import FULL_SHARD
-from longreach.plan.layout import ADAPTERS, FSDP, OPTIMIZER, QLORA, WEIGHTS, WHOLE, ZERO2, ZERO3, Layout
+from longreach.model.parallel.mode import FULL_SHARD, SHARD_GRAD_OP
+from longreach.plan.layout import FSDP, OPTIMIZER, QLORA, WEIGHTS, WHOLE, ZERO2, ZERO3, Layout
 from longreach.plan.memory import AHEAD
 from longreach.plan.plan import Plan, Run
 
 STAGES = {ZERO2: 2, ZERO3: 3}
+FSDP_WAYS = {FSDP: FULL_SHARD, SHARD_GRAD_OP: SHARD_GRAD_OP}
 DEEPSPEED = "deepspeed.json"
 RECIPE, LARGE_RECIPE = "recipes/llama2-7b-32k.sh", "recipes/llama2-70b-16k.sh"
 
@@ -31,7 +32,7 @@ def command(run: Run, layout: Layout, per_node: int, stages: str = "", folder: s
     words += ["--steps", str(run.steps), "--batch-tokens", str(run.batch_tokens), *_rows_at_once(run, layout)]
     words += ["--gradient-checkpointing"] * layout.checkpointing
     words += _sharing(layout, folder)
-    words += ["--lora", str(layout.lora)] if layout.mode in ADAPTERS else []
+    words += ["--lora", str(layout.lora)] if layout.adapter else []
     return " ".join([*words, *(["--qlora"] if layout.mode == QLORA else [])])
 
 
@@ -59,7 +60,7 @@ def _rows_at_once(run: Run, layout: Layout) -> list[str]:
 
 
 def _sharing(layout: Layout, folder: str) -> list[str]:
-    words = ["--fsdp", FULL_SHARD] if layout.mode == FSDP else []
+    words = ["--fsdp", FSDP_WAYS[layout.mode]] if layout.mode in FSDP_WAYS else []
     words += ["--deepspeed", shlex.quote(str(Path(folder or "DIR") / DEEPSPEED))] if layout.mode in STAGES else []
     if layout.sequence_parallel > 1:
         words += ["--sequence-parallel", str(layout.sequence_parallel)]

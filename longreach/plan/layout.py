@@ -1,20 +1,24 @@
 """How a training run is laid out over GPUs, and which layouts longreach runs today.
 
-`ddp`, `lora` and `qlora` hold every weight on each GPU, in float32, and compute in bfloat16. `fsdp`, `zero2` and
-`zero3` are those of `longreach.model.parallel`: weights in float32 that are gathered in bfloat16 (PyTorch's FSDP2), or
-weights in bfloat16 beside a float32 copy that the optimizer keeps (DeepSpeed's ZeRO, arXiv:1910.02054).
+`ddp`, `lora` and `qlora` hold every weight on each GPU, in float32, and compute in bfloat16. The others are those of
+`longreach.model.parallel`: weights in float32 that are gathered in bfloat16 (PyTorch's FSDP2: `fsdp` is its full_shard,
+beside which `shard_grad_op` keeps them gathered from the forward pass to the backward pass), or weights in bfloat16
+beside a float32 copy that the optimizer keeps (DeepSpeed's ZeRO, arXiv:1910.02054). An adapter learns in `lora` and
+`qlora`, and in what shards where a rank is given.
 """
 
 from dataclasses import dataclass
 
 from longreach.model.flops import Shape
+from longreach.model.parallel.mode import SHARD_GRAD_OP
 
 DDP, ZERO2, ZERO3, FSDP, LORA, QLORA = "ddp", "zero2", "zero3", "fsdp", "lora", "qlora"
-MODES = (DDP, FSDP, ZERO2, ZERO3, LORA, QLORA)
-ADAPTERS = frozenset({LORA, QLORA})
+SHARDING = (FSDP, SHARD_GRAD_OP, ZERO2, ZERO3)
+MODES = (DDP, *SHARDING, LORA, QLORA)
+ADAPTERS = frozenset({LORA, QLORA})  # of nothing but an adapter
 WHOLE = frozenset({DDP, LORA, QLORA})  # every GPU holds all weights
 ZERO = frozenset({ZERO2, ZERO3})
-SHARDED = frozenset({ZERO3, FSDP})  # whose weights are gathered block by block
+FSDPS = frozenset({FSDP, SHARD_GRAD_OP})
 RUN_BY = {  # the modes that each command trains in
     "pretrain": frozenset(MODES) - {QLORA},
     "finetune": frozenset(MODES),
@@ -43,11 +47,21 @@ class Layout:
 
     @property
     def name(self) -> str:
-        """Everything that sets it apart, as "zero3+checkpointing+sequence-parallel:8"."""
-        parts = [self.mode, "checkpointing" * self.checkpointing]
+        """Everything that sets it apart, as "zero3+lora+checkpointing+sequence-parallel:8"."""
+        parts = [self.what, "checkpointing" * self.checkpointing]
         parts += [f"sequence-parallel:{self.sequence_parallel}" * (self.sequence_parallel > 1)]
         parts += [f"offload:{what}" for what in OFFLOADS if what in self.offload]
         return "+".join(filter(None, [*parts, "tiled-mlp" * self.tiled_mlp]))
+
+    @property
+    def what(self) -> str:
+        """What shards, if anything does, and an adapter on it: "zero3+lora"."""
+        return f"{self.mode}+{LORA}" if self.adapter and self.mode in SHARDING else self.mode
+
+    @property
+    def adapter(self) -> bool:
+        """Whether an adapter learns and its base does not."""
+        return self.lora > 0
 
     @property
     def tokens(self) -> int:
@@ -63,10 +77,10 @@ def problems(layout: Layout, shape: Shape) -> list[str]:
     """Why it cannot be, if it cannot."""
     found = []
     if layout.offload and layout.mode in WHOLE:
-        found.append(f"{layout.mode} offloads nothing: only zero2, zero3 and fsdp do")
-    if OPTIMIZER in layout.offload and layout.mode == FSDP:
+        found.append(f"{layout.mode} offloads nothing: only what shards does")
+    if OPTIMIZER in layout.offload and layout.mode in FSDPS:
         found.append("the optimizer is offloaded by zero2 and zero3")
-    if WEIGHTS in layout.offload and layout.mode in {ZERO2, FSDP}:
+    if WEIGHTS in layout.offload and layout.mode in {ZERO2, *FSDPS}:
         found.append("weights are offloaded by zero3")
     if ACTIVATIONS in layout.offload and not layout.checkpointing:
         found.append("what is offloaded of the activations is their checkpoints: it needs gradient checkpointing")

@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from longreach.model.chunks import LOGITS, LOGITS_ON_GPU, MOMENTS_BYTES, TILE, positions_at_once
-from longreach.model.flops import Shape, parameters
+from longreach.model.flops import Shape
+from longreach.model.parallel.mode import SHARD_GRAD_OP
 from longreach.plan.activations import (
     AUTOCAST,
     BFLOAT16,
@@ -30,8 +31,7 @@ from longreach.plan.activations import (
 )
 from longreach.plan.layout import (
     ACTIVATIONS,
-    ADAPTERS,
-    FSDP,
+    FSDPS,
     OPTIMIZER,
     QLORA,
     WHOLE,
@@ -40,7 +40,7 @@ from longreach.plan.layout import (
     ZERO3,
     Layout,
 )
-from longreach.plan.states import MOMENTS, states
+from longreach.plan.states import MOMENTS, adapter_of_block, states, trained
 
 GB = 1e9
 FULL_LOGITS = (
@@ -129,7 +129,7 @@ def _passes(shape: Shape, layout: Layout) -> list[Moment]:
     before = before_mlp_bytes(shape, layout) if layout.checkpointing else 0
     attention = kept + before + attention_in_flight(shape, numbers, layout.sequence_parallel)
     there += gathered_bytes(shape, layout)
-    casts += _gathered_outside(shape, layout)
+    casts += _gathered_outside(shape, layout) + _gathered_until_backward(shape, layout)
     return [
         Moment(LOSS, tokens * (kept + last_bytes(shape, numbers)), loss_bytes(shape, layout), casts),
         Moment(MLP, tokens * (mlp - returned), tokens * returned, there),
@@ -140,36 +140,51 @@ def _passes(shape: Shape, layout: Layout) -> list[Moment]:
 def _reductions(shape: Shape, layout: Layout) -> Iterator[Moment]:
     """Where gradients are shared: their reduction, and the step of ZeRO 3."""
     compute, part = numbers_of(layout).compute, 1 / layout.gpus
-    if layout.mode == FSDP:
-        outer = outer_parameters(shape)
-        yield Moment(REDUCTION, 0, 0, outer * (2 * compute + FP32 * (1 + part)))
+    if layout.mode in FSDPS:
+        sent = learning_outside(shape, layout) * (compute + FP32 * (1 + part))
+        yield Moment(REDUCTION, 0, 0, _gathered_outside(shape, layout) + sent)
     if layout.mode in ZERO:
         kept = kept_bytes(shape, layout, behind=blocks_of_a_bucket(shape, layout)) + recomputed_bytes(shape, layout)
         summed = FP32 * part if layout.mode == ZERO3 and compute < FP32 else 0
-        copies = (compute + summed) * min(layout.bucket, parameters(shape))
+        copies = (compute + summed) * min(layout.bucket, trained(shape, layout))
         if layout.mode == ZERO2:  # without half precision a micro-batch's gradients stand beside their sum
-            copies += 2 * compute * layout.bucket + (0 if layout.on_gpu else FP32 * part * parameters(shape))
+            copies += 2 * compute * layout.bucket + (0 if layout.on_gpu else FP32 * part * trained(shape, layout))
         yield Moment(REDUCTION, layout.tokens * kept, 0, copies)
     if layout.mode == ZERO3 and OPTIMIZER not in layout.offload:
-        yield Moment(STEP, 0, 0, FP32 * min(SUB_GROUP, parameters(shape) * part))
+        yield Moment(STEP, 0, 0, FP32 * min(SUB_GROUP, trained(shape, layout) * part))
 
 
 def _writing(shape: Shape, layout: Layout) -> Iterator[Moment]:
-    """Without a GPU: what the first process gathers for a checkpoint, all weights and then moments, a file at once."""
+    """Without a GPU, where this is in the same memory."""
     if layout.mode not in WHOLE and not layout.on_gpu:
-        count = parameters(shape)
-        yield Moment(WRITING, 0, 0, max(FP32 * count, min(MOMENTS_BYTES, MOMENTS * count)))
+        yield Moment(WRITING, 0, 0, written_bytes(shape, layout))
+
+
+def written_bytes(shape: Shape, layout: Layout) -> int:
+    """What the first process gathers for a checkpoint: weights that learn, then moments, one file of them at once."""
+    count = trained(shape, layout)
+    return max(FP32 * count, min(MOMENTS_BYTES, MOMENTS * count))
 
 
 def blocks_of_a_bucket(shape: Shape, layout: Layout) -> int:
     """Whose gradients fill ZeRO's first bucket, behind those of the head."""
-    head = 0 if shape.tied else shape.vocabulary * shape.hidden
-    return min(shape.layers - 1, max(0, layout.bucket - head) // shape.block_matrices)
+    head = 0 if shape.tied or layout.adapter else shape.vocabulary * shape.hidden
+    return min(shape.layers - 1, max(0, layout.bucket - head) // learning_of_block(shape, layout))
 
 
 def outer_parameters(shape: Shape) -> int:
     """Of embedding and head."""
     return shape.vocabulary * shape.hidden * (1 if shape.tied else 2)
+
+
+def learning_outside(shape: Shape, layout: Layout) -> int:
+    """Of embedding and head what learns: of an adapter its embedding, which is the head, too, where they are tied."""
+    return shape.vocabulary * shape.hidden if layout.adapter else outer_parameters(shape)
+
+
+def learning_of_block(shape: Shape, layout: Layout) -> int:
+    """What learns of one block."""
+    return adapter_of_block(shape, layout.lora) if layout.adapter else shape.block_matrices
 
 
 def kept_bytes(shape: Shape, layout: Layout, behind: int = 0) -> int:
@@ -221,11 +236,14 @@ def loss_bytes(shape: Shape, layout: Layout) -> float:
     chunk = positions_at_once(tokens, shape.vocabulary, LOGITS_ON_GPU if layout.on_gpu else LOGITS)
     rows = chunk * shape.hidden * (numbers.compute + FP32)
     tiles = numbers.compute * TILE * (chunk + shape.hidden) if numbers.compute < FP32 else 0
-    frozen = layout.mode in ADAPTERS and not shape.tied
-    head = 0 if frozen else shape.vocabulary * shape.hidden
+    head = 0 if _frozen_head(shape, layout) else shape.vocabulary * shape.hidden
     rounded = numbers.stream * head if numbers.stream < FP32 else 0  # when the chunk is gone
     room = max(FP32 * chunk * shape.vocabulary + rows + tiles, rounded)
     return float(room + FP32 * head + tokens * shape.hidden * numbers.stream)
+
+
+def _frozen_head(shape: Shape, layout: Layout) -> bool:
+    return layout.adapter and not shape.tied
 
 
 def cast_bytes(shape: Shape, layout: Layout) -> int:
@@ -235,7 +253,7 @@ def cast_bytes(shape: Shape, layout: Layout) -> int:
     """
     if numbers_of(layout) != AUTOCAST or layout.mode == QLORA:
         return 0
-    if layout.mode in ADAPTERS and layout.checkpointing:
+    if layout.adapter and layout.checkpointing:
         return block_casts(shape, layout)
     return 2 * shape.layers * shape.block_matrices
 
@@ -251,23 +269,33 @@ def gathered_bytes(shape: Shape, layout: Layout) -> int:
     ZeRO 3 has the block of now, the next, one on its way, and the head; gradients go to its bucket. FSDP keeps
     embedding and head through the pass, and the gradient of the head to its end; the gradients of a block stand
     until they are summed in float32, for which there is room of its own. One GPU sends nothing and has none on its way.
+    FSDP's `shard_grad_op` has all blocks there, and none on its way.
     """
-    compute, block = numbers_of(layout).compute, shape.block_matrices
-    blocks = compute * (AHEAD + (layout.gpus > 1)) * block
-    if layout.mode == FSDP:
-        gradients = compute * (shape.vocabulary * shape.hidden + block) + FP32 * block
-        return blocks + _gathered_outside(shape, layout) + gradients
+    compute, block = numbers_of(layout).compute, learning_of_block(shape, layout)
+    blocks = compute * (AHEAD + (layout.gpus > 1)) * shape.block_matrices
+    if layout.mode in FSDPS:
+        head = 0 if _frozen_head(shape, layout) else shape.vocabulary * shape.hidden
+        gradients = compute * (head + block) + FP32 * block
+        return (_gathered_until_backward(shape, layout) or blocks) + _gathered_outside(shape, layout) + gradients
     if layout.mode == ZERO2:
         return 2 * compute * layout.bucket  # it fills one while it sends another, in each backward pass
     return blocks + _gathered_outside(shape, layout) if layout.mode == ZERO3 and layout.gpus > 1 else 0
 
 
 def _gathered_outside(shape: Shape, layout: Layout) -> int:
-    """Of embedding and head."""
-    if layout.mode == FSDP:
-        return numbers_of(layout).compute * outer_parameters(shape)
+    """Of embedding and head; FSDP also gathers the embedding that an adapter does not use."""
+    if layout.mode in FSDPS:
+        unused = shape.vocabulary * shape.hidden if layout.adapter else 0
+        return numbers_of(layout).compute * (outer_parameters(shape) + unused)
     sharded = layout.mode == ZERO3 and layout.gpus > 1
     return numbers_of(layout).compute * shape.vocabulary * shape.hidden if sharded else 0
+
+
+def _gathered_until_backward(shape: Shape, layout: Layout) -> int:
+    """All blocks, which `shard_grad_op` gathers in the forward pass and keeps."""
+    if layout.mode != SHARD_GRAD_OP:
+        return 0
+    return numbers_of(layout).compute * shape.layers * shape.block_matrices
 
 
 def standing_buffers(layout: Layout) -> int:

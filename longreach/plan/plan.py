@@ -7,6 +7,7 @@ from typing import Any
 from longreach.errors import UserError
 from longreach.model.flops import EXACT, Flops, Shape, paper_shape, parameters, shape_of, stage_flops
 from longreach.model.options import MICRO_BATCH_TOKENS
+from longreach.model.parallel.mode import SHARD_GRAD_OP
 from longreach.plan.effort import Effort, effort, run_flops
 from longreach.plan.gpus import Node, find_node
 from longreach.plan.layout import (
@@ -18,6 +19,7 @@ from longreach.plan.layout import (
     MODES,
     OPTIMIZER,
     QLORA,
+    SHARDING,
     WEIGHTS,
     WHOLE,
     ZERO2,
@@ -30,7 +32,10 @@ from longreach.plan.options import AUTO, PlanOptions
 from longreach.plan.search import Change, adapter_instead, fewest_gpus, fits, least_change, longest_rows
 
 RANK = 16  # of adapters, where nobody says
-NOT_OFFLOADED = {FSDP: frozenset({OPTIMIZER, WEIGHTS}), ZERO2: frozenset({WEIGHTS})}
+NOT_OFFLOADED = {
+    **dict.fromkeys((FSDP, SHARD_GRAD_OP), frozenset({OPTIMIZER, WEIGHTS})),
+    ZERO2: frozenset({WEIGHTS}),
+}
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,6 @@ def make_plan(run: Run, options: PlanOptions) -> Plan:
     if found and name not in laid:
         laid[found[0].name] = lay(shape, found[0], node)
     runnable = bool(found and found[0].runs_in(run.program))
-    adapter = asked.mode in ADAPTERS
     return Plan(
         run=run,
         shape=shape,
@@ -123,7 +127,11 @@ def make_plan(run: Run, options: PlanOptions) -> Plan:
         fewest_gpus=options.gpus if found else fewest_gpus(shape, asked, node),
         adapter=None if runnable else adapter_instead(shape, asked, node, options.lora or RANK),
         effort=effort(
-            run_flops(shape, run.stages, adapter=adapter), node.gpu, options.gpus, options.mfu or 0, options.price or 0
+            run_flops(shape, run.stages, adapter=asked.adapter),
+            node.gpu,
+            options.gpus,
+            options.mfu or 0,
+            options.price or 0,
         ),
         paper=stage_flops(paper_shape(shape.layers, shape.hidden), run.stages),
         notes=tuple(_notes(run, found[0] if found else asked)),
@@ -132,7 +140,7 @@ def make_plan(run: Run, options: PlanOptions) -> Plan:
 
 def asked_layout(run: Run, options: PlanOptions) -> Layout:
     """As the user has it; without a mode, as longreach trains."""
-    mode = usual_mode(run, options) if options.mode == AUTO else options.mode
+    mode = asked_mode(run, options)
     return Layout(
         mode=mode,
         gpus=options.gpus,
@@ -141,23 +149,31 @@ def asked_layout(run: Run, options: PlanOptions) -> Layout:
         checkpointing=options.gradient_checkpointing,
         sequence_parallel=options.sequence_parallel,
         offload=frozenset(options.offload),
-        lora=(options.lora or RANK) if mode in ADAPTERS else 0,
+        lora=options.lora or (RANK if mode in ADAPTERS else 0),
     )
 
 
-def usual_mode(run: Run, options: PlanOptions) -> str:
-    """As longreach trains, unless what is asked for needs ZeRO."""
-    if options.lora:
-        return QLORA if run.qlora else LORA
-    return ZERO3 if options.offload else DDP
+def asked_mode(run: Run, options: PlanOptions) -> str:
+    """Without one DDP, unless what is asked for needs ZeRO; of an adapter DDP is a mode of its own."""
+    if run.qlora:
+        return QLORA
+    mode = options.mode
+    if mode == AUTO:
+        mode = ZERO3 if options.offload else DDP
+    return LORA if mode == DDP and options.lora else mode
 
 
 def usual_layouts(asked: Layout) -> Iterator[tuple[str, Layout]]:
-    """Every mode with and without checkpointing, and what else was asked for where the mode has it."""
-    for mode in MODES:
-        layout = as_mode(asked, mode)
-        yield mode, replace(layout, checkpointing=False, offload=layout.offload - {ACTIVATIONS})
-        yield f"{mode}+checkpointing", replace(layout, checkpointing=True)
+    """Every mode with and without checkpointing, and what else was asked for where the mode has it.
+
+    Where an adapter was asked for, it is also laid on what shards.
+    """
+    layouts = [as_mode(asked, mode) for mode in MODES]
+    if asked.adapter:
+        layouts += [replace(as_mode(asked, mode), lora=asked.lora) for mode in SHARDING]
+    for layout in layouts:
+        yield layout.what, replace(layout, checkpointing=False, offload=layout.offload - {ACTIVATIONS})
+        yield f"{layout.what}+checkpointing", replace(layout, checkpointing=True)
 
 
 def _key(laid: Mapping[str, Laid], layout: Layout) -> str:

@@ -9,14 +9,26 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from longreach.model.flops import Shape
+from longreach.model.parallel.mode import SHARD_GRAD_OP
 from longreach.plan.gpus import Node
-from longreach.plan.layout import ADAPTERS, DDP, FSDP, LORA, OPTIMIZER, QLORA, ZERO2, ZERO3, Layout, problems
+from longreach.plan.layout import (
+    ADAPTERS,
+    DDP,
+    FSDP,
+    LORA,
+    OPTIMIZER,
+    QLORA,
+    ZERO2,
+    ZERO3,
+    Layout,
+    problems,
+)
 from longreach.plan.memory import memory
 
 FURTHEST = 2**28  # tokens: no longer row is looked for
 GRAIN = 1_024  # lengths are told in these
 MOST_GPUS = 8_192
-FURTHER = {DDP: FSDP, ZERO2: ZERO3}  # what shares everything: FSDP needs no DeepSpeed, and 2 bytes less
+FURTHER = {DDP: FSDP, LORA: FSDP, SHARD_GRAD_OP: FSDP, ZERO2: ZERO3}  # FSDP: no DeepSpeed, and 2 bytes less
 
 
 @dataclass(frozen=True)
@@ -109,10 +121,10 @@ def fewest_gpus(shape: Shape, layout: Layout, node: Node) -> int | None:
 
 
 def adapter_instead(shape: Shape, layout: Layout, node: Node, rank: int) -> Layout | None:
-    """An adapter that fits on whole weights, with what longreach runs today."""
+    """An adapter that fits on weights that are not in 4 bits, with what longreach runs today."""
     adapter = Layout(mode=LORA, gpus=layout.gpus, seq_len=layout.seq_len, rows=layout.rows, lora=rank)
     found = least_change(shape, adapter, node) if layout.mode == DDP else None
-    return found[0] if found and found[0].mode == LORA else None
+    return found[0] if found and found[0].mode != QLORA else None
 
 
 def longest_rows(shape: Shape, layout: Layout, node: Node) -> int:

@@ -3,13 +3,14 @@
 Float32 weights, gradients and AdamW's two moments are 4 + 4 + 8 bytes a parameter; on several GPUs, too, since DDP's
 gradients lie in the buckets that it sends. FSDP divides all of it by the GPUs. ZeRO (arXiv:1910.02054, Sec. 3.1) has
 bfloat16 weights beside a float32 copy, 2 + 4 + 12, since gradients are added up in float32 here: stage 2 divides the 4
-and the 12, stage 3 all. What it holds on a host, and without half precision, was read in DeepSpeed 0.19.8.
+and the 12, stage 3 all. Of an adapter what learns alone has gradients and moments, and ZeRO's float32 copy; its base is
+sharded as what learns is. What ZeRO holds on a host, and without half precision, was read in DeepSpeed 0.19.8.
 """
 
 from dataclasses import dataclass
 
 from longreach.model.flops import Shape, parameters
-from longreach.plan.layout import ADAPTERS, DDP, FSDP, OPTIMIZER, QLORA, WEIGHTS, ZERO3, Layout
+from longreach.plan.layout import FSDPS, OPTIMIZER, QLORA, WEIGHTS, WHOLE, ZERO3, Layout
 
 NF4 = (4 + 8 / 64 + 32 / (64 * 256)) / 8  # bytes a weight; its scales are quantised themselves (arXiv:2305.14314)
 MOMENTS = 8  # bytes of AdamW's two, a parameter
@@ -28,46 +29,50 @@ class States:
 
 def states(shape: Shape, layout: Layout) -> States:
     """Of a model of this shape, laid out so."""
-    if layout.mode in ADAPTERS:
-        return _of_adapter(shape, layout)
-    count = parameters(shape)
-    if layout.mode == DDP:
-        return States(4.0 * count, 4.0 * count, float(MOMENTS * count))
-    return _offloaded(_sharded(count, layout), layout)
+    if layout.mode in WHOLE:
+        return _whole(shape, layout)
+    return _offloaded(_sharded(shape, layout), layout)
 
 
 def trained(shape: Shape, layout: Layout) -> int:
     """Parameters that learn."""
-    return adapter_parameters(shape, layout.lora) if layout.mode in ADAPTERS else parameters(shape)
+    return adapter_parameters(shape, layout.lora) if layout.adapter else parameters(shape)
+
+
+def held(shape: Shape, layout: Layout) -> int:
+    """Parameters that are there: the base stays beside its adapter, embedding and norms twice."""
+    return parameters(shape) + (trained(shape, layout) if layout.adapter else 0)
 
 
 def adapter_parameters(shape: Shape, rank: int) -> int:
     """Of an adapter of `longreach.model.lora`: two factors a linear layer, the embedding and every norm whole."""
+    return shape.layers * adapter_of_block(shape, rank) + shape.hidden + shape.vocabulary * shape.hidden
+
+
+def adapter_of_block(shape: Shape, rank: int) -> int:
+    """Its part in one block."""
     hidden, attended, keys = shape.hidden, shape.attended, shape.kv_heads * shape.head_dim
     attention = 2 * (hidden + attended) + 2 * (hidden + keys)
     mlp = GATED_SIDES * (hidden + shape.intermediate)
     norms = shape.norms * hidden + 2 * shape.head_dim * shape.head_norms
-    return shape.layers * (rank * (attention + mlp) + norms) + hidden + shape.vocabulary * hidden
+    return rank * (attention + mlp) + norms
 
 
-def _of_adapter(shape: Shape, layout: Layout) -> States:
-    """The base stays beside the adapter, embedding and norms twice; in 4 bits are only its blocks' matrices."""
-    learning, matrices = trained(shape, layout), shape.layers * shape.block_matrices
-    base = 4.0 * parameters(shape)
+def _whole(shape: Shape, layout: Layout) -> States:
+    """In 4 bits are only the blocks' matrices."""
+    weights, learning = 4.0 * held(shape, layout), trained(shape, layout)
     if layout.mode == QLORA:
-        base -= (4.0 - NF4) * matrices
-    return States(base + 4.0 * learning, 4.0 * learning, float(MOMENTS * learning))
+        weights -= (4.0 - NF4) * shape.layers * shape.block_matrices
+    return States(weights, 4.0 * learning, float(MOMENTS * learning))
 
 
-def _sharded(count: int, layout: Layout) -> States:
+def _sharded(shape: Shape, layout: Layout) -> States:
     """Without half precision ZeRO has a float32 copy beside its weights, too."""
-    part = count / layout.gpus
-    if layout.mode == FSDP:
-        return States(4 * part, 4 * part, MOMENTS * part)
-    weights = 2 if layout.on_gpu else 4
-    if layout.mode == ZERO3:
-        return States(weights * part, 4 * part, (4 + MOMENTS) * part)
-    return States(float(weights * count), 4 * part, (4 + MOMENTS) * part)
+    count, part = held(shape, layout), trained(shape, layout) / layout.gpus
+    if layout.mode in FSDPS:
+        return States(4 * count / layout.gpus, 4 * part, MOMENTS * part)
+    weights = float((2 if layout.on_gpu else 4) * count)
+    return States(weights / layout.gpus if layout.mode == ZERO3 else weights, 4 * part, (4 + MOMENTS) * part)
 
 
 def _offloaded(here: States, layout: Layout) -> States:

@@ -47,6 +47,11 @@ def test_rows_beyond_the_window_are_noted(capsys: pytest.CaptureFixture[str]) ->
 
 def test_all_problems_at_once() -> None:
     with pytest.raises(UserError) as raised:
-        PlanSettings(qlora=True)
-    for problem in ("no model", "how long is the run", "give its rank by --lora"):
+        PlanSettings(qlora=True, mode="zero3")
+    for problem in (
+        "no model",
+        "how long is the run",
+        "not sharded: leave out --mode zero3",
+        "give its rank by --lora",
+    ):
         assert problem in raised.value.problem

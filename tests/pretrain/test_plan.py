@@ -31,7 +31,7 @@ def test_the_promised_keys(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["parameters"] == 68_976_648_192
     assert found["tokens"] == 100_000 * 4_194_304
     assert 0 < found["flops_attention"] < found["flops_total"]
-    assert {"ddp", "fsdp", "zero2", "zero3", "lora", "qlora"} < found["memory_gb"].keys()
+    assert {"ddp", "fsdp", "shard_grad_op", "zero2", "zero3", "lora", "qlora"} < found["memory_gb"].keys()
     assert found["fits"].keys() == found["memory_gb"].keys()
     for pieces in found["memory_gb"].values():
         assert pieces.keys() >= PIECES
@@ -109,6 +109,24 @@ def test_sharing_is_asked_for_by_naming_it(capsys: pytest.CaptureFixture[str]) -
     assert found["command"].endswith("--gradient-checkpointing --fsdp full_shard --sequence-parallel 8")
 
 
+def test_an_adapter_on_what_shards(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = as_json(capsys, base="llama2-70b", seq_len=16_384, lora=16)
+    assert (found["recommended"], found["runs_today"]["zero3+lora"]) == ("fsdp+lora+checkpointing", True)
+    assert found["command"].endswith("--gradient-checkpointing --fsdp full_shard --lora 16")
+    assert found["memory_gb"]["fsdp+lora"]["optimizer"] < found["memory_gb"]["fsdp"]["optimizer"] / 10
+    found = as_json(capsys, base="llama2-70b", seq_len=16_384, lora=16, mode="zero3", out=str(tmp_path))
+    assert found["recommended"] == "zero3+lora+checkpointing"
+    assert found["command"].endswith(f"--deepspeed {tmp_path}/deepspeed.json --lora 16")
+    assert "zero3+lora" not in as_json(capsys, base="llama2-7b")["memory_gb"]
+
+
+def test_an_adapter_by_ddp_is_a_mode(capsys: pytest.CaptureFixture[str]) -> None:
+    found = as_json(capsys, base="llama3.2-1b", seq_len=2_048, lora=8, mode="ddp")
+    assert found["recommended"] == "lora" and found["command"].endswith("--lora 8")
+    offloaded = as_json(capsys, base="llama3.2-1b", seq_len=2_048, lora=8, offload=("optimizer",))
+    assert offloaded["recommended"] == "zero3+lora" and offloaded["memory_gb"]["zero3+lora"]["host"]
+
+
 def test_an_uneven_step_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
     found = as_json(capsys, base="llama2-7b", seq_len=32_768, batch_tokens=327_680, steps=10)
     assert "is 10 rows of 32,768" in found["notes"][0]
@@ -127,7 +145,10 @@ def test_a_plan_only_says_what_is_run(capsys: pytest.CaptureFixture[str]) -> Non
     asked = {"base": "llama2-7b", "seq_len": 32_768, "gradient_checkpointing": True, "offload": ("activations",)}
     show_plan(PlanSettings(**asked), as_json=False)
     said = capsys.readouterr().out
-    assert "a plan only: pretrain trains with ddp, fsdp, lora, zero2, zero3, of offloads with the optimizer's" in said
+    assert (
+        "a plan only: pretrain trains with ddp, fsdp, lora, shard_grad_op, zero2, zero3, of offloads with the optimizer's"
+        in said
+    )
 
 
 def test_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,9 +11,9 @@ import pytest
 from finetune.cli import main as finetune
 from finetune.config import SftSettings
 from longreach.config import resolve
-from longreach.model.parallel.mode import read_mode
+from longreach.model.parallel.mode import SHARD_GRAD_OP, read_mode
 from longreach.plan.launch import DEEPSPEED, STAGES, command, deepspeed
-from longreach.plan.layout import DDP, FSDP, LORA, OPTIMIZER, QLORA, WEIGHTS, ZERO2, ZERO3, Layout
+from longreach.plan.layout import DDP, FSDP, LORA, OPTIMIZER, QLORA, SHARDING, WEIGHTS, ZERO2, ZERO3, Layout
 from longreach.plan.plan import Run
 from pretrain.cli import main as pretrain
 from pretrain.config import ContinueSettings
@@ -66,17 +66,20 @@ def test_as_many_processes_as_gpus(gpus: int, begin: str) -> None:
 
 @pytest.mark.parametrize("run", [PRETRAIN, FINETUNE], ids=["pretrain", "finetune"])
 @pytest.mark.parametrize("degree", [1, 4])
-@pytest.mark.parametrize("mode", [DDP, FSDP, ZERO2, ZERO3, LORA])
-def test_the_command_lays_it_out_as_planned(run: Run, mode: str, degree: int, tmp_path: Path) -> None:
-    way = layout(mode, sequence_parallel=degree, lora=8 if mode == LORA else 0)
+@pytest.mark.parametrize(
+    ("mode", "rank"), [(DDP, 0), (LORA, 8), *((mode, rank) for mode in SHARDING for rank in (0, 8))]
+)
+def test_the_command_lays_it_out_as_planned(run: Run, mode: str, rank: int, degree: int, tmp_path: Path) -> None:
+    way = layout(mode, sequence_parallel=degree, lora=rank)
     program, kind = (pretrain, ContinueSettings) if run is PRETRAIN else (finetune, SftSettings)
     if mode in STAGES:
         (tmp_path / DEEPSPEED).write_text(json.dumps(deepspeed(way, 4_096, 1_000)))
-    found = read(command(run, way, 8, folder=str(tmp_path)), program, kind).mode
-    assert found.sequence == degree
-    assert found.kind == {FSDP: "fsdp", ZERO2: "zero", ZERO3: "zero"}.get(mode, "ddp")
+    settings = read(command(run, way, 8, folder=str(tmp_path)), program, kind)
+    found = settings.mode
+    assert (settings.lora, found.sequence) == (rank, degree)
+    assert found.kind == {FSDP: "fsdp", SHARD_GRAD_OP: "fsdp", ZERO2: "zero", ZERO3: "zero"}.get(mode, "ddp")
     assert found.zero.get("stage") == STAGES.get(mode)
-    assert found.reshard
+    assert found.reshard == (mode != SHARD_GRAD_OP)
 
 
 def test_what_shards_is_told_of_its_process() -> None:

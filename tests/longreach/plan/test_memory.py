@@ -6,6 +6,7 @@ import pytest
 
 from longreach.model.aliases import aliases
 from longreach.model.flops import parameters, shape_of
+from longreach.model.parallel.mode import SHARD_GRAD_OP
 from longreach.plan.layout import (
     ACTIVATIONS,
     BUCKET,
@@ -34,6 +35,7 @@ from longreach.plan.memory import (
     recomputed_bytes,
     standing_buffers,
 )
+from longreach.plan.states import adapter_parameters
 
 BILLION = shape_of(
     {
@@ -185,8 +187,31 @@ def test_buffers_by_hand() -> None:
         ZERO3: 2 * (3 * block + words),
         FSDP: 2 * (3 * block + 2 * words + words) + 6 * block,  # gradients of head and block, and its sum in float32
     }
+    kept = replace(ways[FSDP], mode=SHARD_GRAD_OP)  # all 32 blocks, and none on its way
+    assert gathered_bytes(SEVEN, kept) - gathered_bytes(SEVEN, ways[FSDP]) == 2 * (32 - 3) * block
+    at_loss = {mode: moments(SEVEN, replace(kept, mode=mode))[0].buffers for mode in (FSDP, SHARD_GRAD_OP)}
+    assert at_loss == {FSDP: 2 * 2 * words, SHARD_GRAD_OP: 2 * (2 * words + 32 * block)}
     assert gathered_bytes(SEVEN, replace(ways[ZERO3], gpus=1)) == 0
     assert gathered_bytes(SEVEN, replace(ways[FSDP], on_gpu=False)) > 1.5 * gathered_bytes(SEVEN, ways[FSDP])
+
+
+def test_what_an_adapter_gathers_and_sends() -> None:
+    """FSDP gathers both embeddings; a frozen head has no gradient, and of a block only the adapter's is sent."""
+    block, words, rank = SEVEN.block_matrices, 32_000 * 4_096, 16
+    adapter = rank * (4 * (4_096 + 4_096) + 3 * (4_096 + 11_008)) + 2 * 4_096
+    way = Layout(mode=FSDP, gpus=8, seq_len=1, lora=rank)
+    assert gathered_bytes(SEVEN, way) == 2 * (3 * block + 3 * words) + (2 + 4) * adapter
+    assert moments(SEVEN, way)[-1].buffers == 2 * 3 * words + (2 + 4 + 4 / 8) * words
+    assert gathered_bytes(SEVEN, replace(way, mode=ZERO3)) == gathered_bytes(SEVEN, replace(way, mode=ZERO3, lora=0))
+    zero = replace(way, mode=ZERO3)
+    learning = adapter_parameters(SEVEN, rank)
+    found = {each.name: each.buffers for each in moments(SEVEN, zero)}
+    assert found[REDUCTION] == (2 + 4 / 8) * learning  # less than a bucket
+    assert found[STEP] == 4 * learning / 8
+    assert blocks_of_a_bucket(SEVEN, zero) == 31
+    tied = replace(SEVEN, tied=True)
+    assert gathered_bytes(tied, way) == gathered_bytes(SEVEN, way)  # for the matrix that it lacks it has a gradient
+    assert moments(tied, way)[-1].buffers == 2 * 2 * words + (2 + 4 + 4 / 8) * words
 
 
 def test_reductions_by_hand() -> None:
@@ -224,6 +249,11 @@ def test_four_bits_need_no_rounded_copies() -> None:
 def test_what_cannot_be_is_named(how: dict[str, object], problem: str) -> None:
     found = problems(Layout(gpus=8, seq_len=1, **how), SEVEN)  # type: ignore[arg-type]
     assert len(found) == 1 and problem in found[0]
+
+
+def test_a_name_says_what_learns() -> None:
+    assert Layout(mode=FSDP, gpus=8, seq_len=1, lora=8).name == "fsdp+lora"
+    assert Layout(mode=LORA, gpus=8, seq_len=1, lora=8).name == "lora"
 
 
 def test_a_name_says_all() -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from longreach.model.aliases import aliases
 from longreach.model.flops import shape_of
+from longreach.model.parallel.mode import SHARD_GRAD_OP
 from longreach.plan.gpus import GPUS, Node, find_node
-from longreach.plan.layout import ACTIVATIONS, DDP, FSDP, LORA, OPTIMIZER, QLORA, ZERO2, ZERO3, Layout
+from longreach.plan.layout import ACTIVATIONS, DDP, FSDP, LORA, OPTIMIZER, QLORA, SHARDING, ZERO2, ZERO3, Layout
 from longreach.plan.memory import memory
 from longreach.plan.search import (
     GRAIN,
@@ -47,11 +48,12 @@ def test_less_trouble_goes_first() -> None:
     assert names("llama2-70b", layout(16_384, 128)) == ["gradient checkpointing", "fsdp"]
     assert names("llama2-70b", layout(16_384)) == ["gradient checkpointing", "optimizer on the host"]
     assert names("llama2-7b", layout(524_288)) == ["gradient checkpointing", "fsdp", "8 GPUs to a row"]
+    assert names("llama2-70b", layout(16_384, 128, mode=SHARD_GRAD_OP)) == ["gradient checkpointing", "fsdp"]
 
 
 @pytest.mark.parametrize("program", ["pretrain", "finetune"])
 def test_all_that_is_offered_runs_today(program: str) -> None:
-    for asked in (layout(), layout(mode=ZERO2), layout(mode=ZERO3), layout(mode=FSDP)):
+    for asked in (layout(), *(layout(mode=mode, lora=rank) for mode in SHARDING for rank in (0, 16))):
         offered = list(changes(SHAPES["llama2-7b"], asked, H100))
         for count in range(1, len(offered) + 1):
             assert applied(asked, offered[:count]).runs_in(program)
@@ -77,8 +79,17 @@ def test_what_an_adapter_can_do() -> None:
     assert names("llama2-7b", layout(4_096, mode=LORA, lora=16)) == []
     assert names("llama2-13b", layout(16_384, mode=LORA, lora=16)) == ["gradient checkpointing"]
     asked = layout(4_096, mode=LORA, lora=16)
-    assert names("llama2-70b", asked) == ["gradient checkpointing", "a base of 4 bits"]
+    assert names("llama2-70b", asked) == ["gradient checkpointing", "fsdp"]
+    assert names("llama2-70b", replace(asked, gpus=1)) == ["gradient checkpointing", "a base of 4 bits"]
     assert [change.values for change in changes(SHAPES["llama2-70b"], asked, H100)][-1]["mode"] == QLORA
+
+
+def test_an_adapter_stays_one_whatever_shards_its_base() -> None:
+    found = least_change(SHAPES["llama2-70b"], layout(4_096, mode=LORA, lora=16), H100)
+    assert found and (found[0].name, found[0].lora) == ("fsdp+lora+checkpointing", 16)
+    assert names("llama2-70b", layout(4_096, mode=ZERO2, lora=16)) == ["gradient checkpointing", "zero3"]
+    offered = changes(SHAPES["llama2-70b"], layout(4_096, mode=FSDP, lora=16), H100)
+    assert not any("mode" in change.values for change in offered)  # 4 bits are not sharded
 
 
 @pytest.mark.parametrize("model", ["llama2-7b", "llama2-70b", "qwen3-8b"])
@@ -115,14 +126,16 @@ def test_gpus_are_doubled_until_it_fits() -> None:
 
 
 def test_more_gpus_do_not_help_what_each_holds_whole() -> None:
-    asked = layout(16_384, 1, mode=LORA, lora=16)
+    asked = layout(16_384, 1, mode=QLORA, lora=16)
     assert fewest_gpus(SHAPES["llama2-70b"], asked, find_node("rtx4090")) is None
 
 
 def test_an_adapter_takes_the_place_of_all_weights() -> None:
     found = adapter_instead(SHAPES["llama2-7b"], layout(), H100, 16)
     assert found and (found.mode, found.lora, found.checkpointing) == (LORA, 16, True)
-    assert adapter_instead(SHAPES["llama2-70b"], layout(), H100, 16) is None  # not on whole weights
+    found = adapter_instead(SHAPES["llama2-70b"], layout(), H100, 16)
+    assert found and (found.what, found.lora) == ("fsdp+lora", 16)
+    assert adapter_instead(SHAPES["llama2-70b"], layout(gpus=1), H100, 16) is None  # but in 4 bits
     assert adapter_instead(SHAPES["llama2-7b"], layout(mode=FSDP), H100, 16) is None
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from longreach.model.aliases import aliases
 from longreach.model.flops import Shape, parameters, shape_of
+from longreach.model.parallel.mode import SHARD_GRAD_OP
 from longreach.plan.layout import (
     DDP,
     FSDP,
@@ -33,6 +34,9 @@ TINY = {
 }
 
 
+LEARNING = 171_315_200  # of an adapter of rank 16
+
+
 def of(mode: str, gpus: int = 64, *offload: str, lora: int = 0, shape: Shape = SEVEN) -> States:
     return states(shape, Layout(mode=mode, gpus=gpus, seq_len=1, offload=frozenset(offload), lora=lora))
 
@@ -41,7 +45,7 @@ def test_ours_is_16_bytes_a_parameter() -> None:
     assert of(DDP) == States(4 * COUNT, 4 * COUNT, 8 * COUNT)
 
 
-@pytest.mark.parametrize("mode", [DDP, FSDP])
+@pytest.mark.parametrize("mode", [DDP, FSDP, SHARD_GRAD_OP])
 def test_several_gpus_need_nothing_more(mode: str) -> None:
     """DDP's gradients lie in its buckets."""
     found = of(mode, 2)
@@ -80,8 +84,18 @@ def test_an_adapter_by_hand() -> None:
     """Rank 16 on Llama 2 7B: seven pairs of factors in 32 blocks, 65 norms, the embedding."""
     sides = 4 * (4096 + 4096) + 3 * (4096 + 11008)
     learning = 32 * 16 * sides + 65 * 4096 + 32_000 * 4096
-    assert adapter_parameters(SEVEN, 16) == learning == 171_315_200
+    assert adapter_parameters(SEVEN, 16) == learning == LEARNING
     assert of(LORA, lora=16) == States(4 * COUNT + 4 * learning, 4 * learning, 8 * learning)
+
+
+def test_an_adapter_on_sharded_weights() -> None:
+    """Everything is sharded with FSDP and ZeRO 3; of gradients and optimizer there is only what learns."""
+    for mode in (FSDP, SHARD_GRAD_OP):
+        assert of(mode, 8, lora=16) == States(4 * (COUNT + LEARNING) / 8, 4 * LEARNING / 8, LEARNING)
+    assert of(ZERO2, 8, lora=16) == States(2 * (COUNT + LEARNING), 4 * LEARNING / 8, 12 * LEARNING / 8)
+    assert of(ZERO3, 8, lora=16) == States(2 * (COUNT + LEARNING) / 8, 4 * LEARNING / 8, 12 * LEARNING / 8)
+    host = of(ZERO3, 8, OPTIMIZER, WEIGHTS, lora=16)
+    assert (host.weights, host.host) == (0, (2 * (COUNT + LEARNING) + 20 * LEARNING) / 8)
 
 
 def test_four_bits_are_of_the_blocks_matrices() -> None:
