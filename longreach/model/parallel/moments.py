@@ -15,6 +15,7 @@ from longreach.errors import UserError
 from longreach.model.chunks import MOMENTS_BYTES
 from longreach.model.parallel.engine import Named
 
+
 def write_moments(moments: Named, folder: Path, file_bytes: int = MOMENTS_BYTES) -> None:
     """As many files as it takes."""
     held: dict[str, torch.Tensor] = {}
