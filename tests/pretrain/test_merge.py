@@ -306,6 +306,8 @@ def test_an_unfinished_shard_whose_files_changed_starts_anew(tmp_path: Path, mon
     done = pretrain("prepare", *arguments)
     assert done.exit_code == 0
     assert "starting anew" in done.stderr
+    prepare(tmp_path / "fresh", "--shard", "0/2", sources=arguments[:2])
+    assert digests(tmp_path / "0") == digests(tmp_path / "fresh")
 
 
 def test_a_file_that_two_shards_read_in_turn_and_that_changed(tmp_path: Path) -> None:
