@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://")
 _SECRETS = (
-    re.compile(r"(?<=://)[^/:@]*:[^/]*(?=@)"),  # user and password
-    re.compile(r"(?<=http://)[^/@]+(?=@)|(?<=https://)[^/@]+(?=@)"),  # a token
+    re.compile(r"(?<=://)[^/:@\[]*:(?!\d+(?:/|$))(?:[^/]*|.*?)(?=@)"),  # user and password, no port
+    re.compile(r"(?<=http://)[^/@]+(?=@)|(?<=https://)[^/@]+(?=@)", re.IGNORECASE),  # a token
     re.compile(r"(?<=\?)[^/]*=.*"),  # a signature
 )
 KEYS = "keys come from the environment, or from the files of the store's own client or of fsspec (~/.config/fsspec)"

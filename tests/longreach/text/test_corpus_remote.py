@@ -198,6 +198,9 @@ def test_stores_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
         ("https://hush@host/x.jsonl", "https://***@host/x.jsonl"),
         ("https://host/x.jsonl?X-Amz-Signature=hush&a=b", "https://host/x.jsonl?***"),
         ("s3://hush:hush@bucket/a/b", "s3://***@bucket/a/b"),
+        ("s3://hush:+hu/hush@bucket/a/b", "s3://***@bucket/a/b"),  # half of the keys of S3 have a slash
+        ("ftp://me:hush@hush@host/x", "ftp://***@host/x"),
+        ("HTTPS://hush@host/x.jsonl", "HTTPS://***@host/x.jsonl"),
     ],
 )
 def test_a_url_with_a_key_is_refused_and_the_key_not_shown(given: str, shown: str, tmp_path: Path) -> None:
@@ -214,7 +217,17 @@ def test_a_url_with_a_key_is_refused_and_the_key_not_shown(given: str, shown: st
         assert not out.exists()
 
 
-@pytest.mark.parametrize("good", ["s3://bucket/a@2024/x.txt", "hf://datasets/me/set@main", "sftp://me@host/x"])
+@pytest.mark.parametrize(
+    "good",
+    [
+        "s3://bucket/a@2024/x.txt",
+        "s3://bucket/a:b@c",
+        "hf://datasets/me/set@main",
+        "sftp://me@host/x",
+        "http://host:8080/a@b/x.txt",
+        "http://[::1]:8080/x.txt",
+    ],
+)
 def test_an_at_sign_is_no_key(good: str) -> None:
     from longreach.urls import with_keys
 
