@@ -15,11 +15,11 @@ from longreach.rows.shards import token_dtype
 from longreach.run import FINISHED, RunFolder, differing
 from pretrain.config import PrepareSettings
 from pretrain.gathered import Gathered
+from pretrain.job import Job
 from pretrain.prepare import (
     FILES,
     SHARD_TOKENS,
     TOKENS,
-    Job,
     counts_of,
     make_rows,
     require_same,

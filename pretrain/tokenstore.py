@@ -9,7 +9,6 @@ import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from io import FileIO
 from itertools import accumulate
 from pathlib import Path
@@ -31,7 +30,8 @@ COLUMNS: dict[str, np.dtype[Any]] = {  # a value for each document
     "quality": np.dtype("<f4"),
 }
 ITEMS = np.dtype("<i4")  # a value for each document and note, in their order: the number n of its file, ~n of a note's
-OPEN_FILES = 64  # of a source at once
+OPEN_FILES = 256  # of tokens at once: a process has 1,024 in most places, and shards may be more
+BLOCK_BYTES = 1 << 16
 
 
 @dataclass
@@ -191,16 +191,32 @@ class TokenStore:
 
     def digests(self, number: int) -> Iterator[bytes]:
         """The digest of each text of a source, read one by one."""
-        with (self.folder / f"{number}.digests").open("rb") as file:
-            yield from iter(partial(file.read, DIGEST_BYTES), b"")
+        for block in _blocks(self.folder / f"{number}.digests"):
+            yield from (block[place : place + DIGEST_BYTES] for place in range(0, len(block), DIGEST_BYTES))
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        """Those of one of the lists, read one by one."""
+        rest = b""
+        for block in _blocks(self.folder / name):
+            *whole, rest = (rest + block).split(b"\n")
+            yield from (line + b"\n" for line in whole)
 
     def items(self, number: int) -> npt.NDArray[np.int32]:
-        """Where each document and note of a source came from (`ITEMS`), mapped from the disk."""
-        return _mapped(self.folder / f"{number}.items", ITEMS)
+        """Where each document and note of a source came from (`ITEMS`)."""
+        return np.fromfile(self.folder / f"{number}.items", ITEMS)
 
     def token_file(self, number: int) -> Path:
         """The file of a source's tokens."""
         return self.folder / f"{number}.tokens"
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """The file piece by piece, open only while one is read: the files of all shards are read in turn."""
+    for place in range(0, path.stat().st_size, BLOCK_BYTES):
+        with path.open("rb") as file:
+            file.seek(place)
+            block = file.read(BLOCK_BYTES)
+        yield block
 
 
 def _mapped(path: Path, kind: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -210,9 +226,10 @@ def _mapped(path: Path, kind: np.dtype[Any]) -> npt.NDArray[Any]:
 class TokenFiles:
     """The tokens of files laid end to end, read where they are asked for: mapped pages would count as memory."""
 
-    def __init__(self, paths: Sequence[Path], dtype: np.dtype[Any]) -> None:
+    def __init__(self, paths: Sequence[Path], dtype: np.dtype[Any], most_open: int = OPEN_FILES) -> None:
         self.paths = paths
         self._dtype = dtype
+        self._most_open = most_open
         self.starts = list(accumulate((path.stat().st_size // dtype.itemsize for path in paths), initial=0))
         self._files: dict[int, FileIO] = {}
 
@@ -227,7 +244,7 @@ class TokenFiles:
 
     def _opened(self, number: int) -> FileIO:
         if number not in self._files:
-            if len(self._files) == OPEN_FILES:
+            if len(self._files) == self._most_open:
                 self._files.pop(next(iter(self._files))).close()
             self._files[number] = self.paths[number].open("rb", buffering=0)
         return self._files[number]
