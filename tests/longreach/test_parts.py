@@ -8,18 +8,20 @@ import pytest
 
 from longreach.errors import UserError
 from longreach.parts import Part, read_parts
+from longreach.run import PREPARE
 
 
 def shard(folder: Path, named: str, *, status: str = "finished", **shaping: Any) -> Path:
     """The run folder of one."""
     folder.mkdir()
-    manifest = {"status": status, "settings": {"shard": named}, "shaping": {"shard": named, **shaping}, "counts": {}}
+    settings = {"shard": named, "source": []}
+    manifest = {"status": status, "settings": settings, "shaping": {"shard": named, **shaping}, "counts": {}}
     (folder / "run.json").write_text(json.dumps(manifest))
     return folder
 
 
 def read(*folders: Path) -> list[Part]:
-    return read_parts(folders, Part.of, "prepare")
+    return read_parts(folders, PREPARE)
 
 
 def problem(*folders: Path) -> str:

@@ -337,6 +337,19 @@ def test_a_shard_that_is_not_all_there(shards: list[Path], tmp_path: Path) -> No
     assert "holds other tokens than" in complaint("merge", tmp_path / "all", other, *shards[1:])
 
 
+def test_a_shard_of_another_version_and_one_of_another_command(shards: list[Path], tmp_path: Path) -> None:
+    older, records = (shutil.copytree(shards[0], tmp_path / name) for name in ("older", "records"))
+    state = json.loads((older / "tokens/state.json").read_text())
+    state["made_from"]["format"] -= 1
+    (older / "tokens/state.json").write_text(json.dumps(state))
+    said = complaint("merge", tmp_path / "all", older, *shards[1:])
+    assert f"{older}/tokens was written by another version of longreach" in said
+    manifest = run_of(records)
+    (records / "run.json").write_text(json.dumps(manifest | {"settings": {"docs": ["docs"], "shard": f"0/{N}"}}))
+    assert f"{records} is no run of prepare" in complaint("merge", tmp_path / "all", records, *shards[1:])
+    assert not (tmp_path / "all").exists()
+
+
 def test_a_folder_that_holds_something_else(undivided: Path, shards: list[Path], tmp_path: Path) -> None:
     assert "made with other settings" in complaint("merge", shards[0], *shards)
     prepare(tmp_path / "rows", "--seed", 3)

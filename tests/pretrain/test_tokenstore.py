@@ -1,7 +1,7 @@
 """What is committed survives, what is not is cut away, and nothing of another corpus is gone on with."""
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -159,3 +159,53 @@ def test_a_finished_store_is_read_and_not_changed(tmp_path: Path) -> None:
     assert not (tmp_path / "0.lengths").read_bytes()
     with pytest.raises(UserError, match="does not hold all tokens"):
         TokenStore.finished(tmp_path / "nothing", 2, np.dtype("<u2"))
+
+
+def filled(folder: Path) -> Path:
+    """A store of two sources, all of it there."""
+    first = store(folder)
+    first.open()
+    first.append(0, batch([1, 2, 3], [4], skipped=b"{}\n"))
+    first.append(1, batch([5, 6]))
+    first.finish(0)
+    first.finish(1)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b'{"made_from": {', b"[]", b"{}", b'{"made_from": {}, "progress": [1], "sizes": {}}']
+)
+def test_a_damaged_state_is_the_users_to_mend(tmp_path: Path, content: bytes) -> None:
+    (filled(tmp_path) / tokenstore.STATE).write_bytes(content)
+    for reading in (store(tmp_path).open, lambda: TokenStore.finished(tmp_path, 2, np.dtype("<u2"))):
+        with pytest.raises(UserError, match=r"state\.json is not what longreach writes"):
+            reading()
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("0.items", lambda whole: bytes(len(whole))),
+        ("0.lengths", lambda whole: bytes(len(whole))),
+        ("1.lengths", lambda whole: b"\xff" * len(whole)),
+        ("documents.jsonl", lambda whole: bytes(len(whole))),
+        ("skipped.jsonl", lambda whole: bytes(len(whole))),
+    ],
+)
+def test_a_file_of_the_right_size_that_is_another(tmp_path: Path, name: str, damage: Callable[[bytes], bytes]) -> None:
+    path = filled(tmp_path) / name
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError, match=f"{name} is damaged"):
+        TokenStore.finished(tmp_path, 2, np.dtype("<u2"))
+
+
+def test_an_empty_file_that_was_left_behind_is_missing(tmp_path: Path) -> None:
+    """As by a copy that leaves out what is empty."""
+    first = store(tmp_path)
+    first.open()
+    first.append(0, batch([1, 2, 3]))
+    first.finish(0)
+    first.finish(1)
+    (tmp_path / "skipped.jsonl").unlink()
+    with pytest.raises(UserError, match=r"skipped\.jsonl is missing"):
+        TokenStore.finished(tmp_path, 2, np.dtype("<u2"))
