@@ -20,11 +20,13 @@ class Part:
     shaping: Mapping[str, Any]
 
     @classmethod
-    def of(cls, folder: Path) -> "Part":
-        """What run.json tells; UserError where it is no finished shard's."""
+    def of(cls, folder: Path, counted: str) -> "Part":
+        """What run.json tells; UserError where it is no finished shard's. `counted` is what this command counts."""
         manifest = read_finished(folder)
         if not (named := manifest["settings"].get("shard")):
             raise UserError(f"{folder} is no shard: it was made without --shard")
+        if counted not in manifest["counts"]:
+            raise UserError(f"{folder} is a shard of another command")
         shaping = {name: value for name, value in manifest["shaping"].items() if name != "shard"}
         return cls(folder, Shard.of(named), manifest, shaping)
 

@@ -6,6 +6,7 @@ stay.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from longreach.config import read_back
@@ -18,6 +19,7 @@ from pretrain.gathered import Gathered
 from pretrain.job import Job
 from pretrain.prepare import (
     FILES,
+    INPUTS,
     SHARD_TOKENS,
     TOKENS,
     counts_of,
@@ -31,7 +33,7 @@ from pretrain.tokenstore import SKIPPED, TokenStore
 
 def merge_shards(out: Path, folders: Sequence[Path], *, dry_run: bool, as_json: bool) -> None:
     """Make the rows of finished shards, given in any order, in the folder `out`; UserError tells what is wrong."""
-    parts = read_parts(folders, Part.of, "prepare")
+    parts = read_parts(folders, partial(Part.of, counted=INPUTS), "prepare")
     job = Job.of(read_back(PrepareSettings, {**parts[0].manifest["settings"], "out": str(out), "shard": ""}))
     if changed := differing(parts[0].shaping, job.shaping):
         raise UserError(

@@ -29,6 +29,7 @@ from pretrain.tokenstore import DOCUMENTS, SKIPPED, Progress, TokenStore, total
 
 TOKENS, PICTURE = ".tokens", "lengths.png"
 SHARD_TOKENS, FILES = "tokens", "files_sha256"  # of a shard: its store, and what the division was made from
+INPUTS = "inputs_sha256"  # beside the counts: of all texts of each source
 STORE_FORMAT = 2
 OF_TOKENS = ("text_field", "min_chars", "quality_field", "min_quality")  # settings that decide what is tokenized
 
@@ -156,5 +157,5 @@ def counts_of(progress: Sequence[Progress]) -> dict[str, Any]:
             "skipped": counts.items - counts.documents,
             "tokens": counts.tokens,
         },
-        "inputs_sha256": [each.chain for each in progress],
+        INPUTS: [each.chain for each in progress],
     }

@@ -35,7 +35,7 @@ def merge_shards(out: Path, folders: Sequence[Path]) -> Report:
 
 
 def _part(folder: Path) -> Part:
-    part = Part.of(folder)
+    part = Part.of(folder, "requests")
     if failed := part.manifest["counts"]["requests"]["failed"]:
         raise UserError(f"{folder} is unfinished: {failed:,} requests of shard {part.shard} failed")
     if not (folder / "journal.sqlite").exists():

@@ -1,6 +1,7 @@
 """The shards of a run, as any merge is given them: in order, each there once, and made alike; all that is wrong is said."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,17 @@ from longreach.errors import UserError
 from longreach.parts import Part, read_parts
 
 
-def shard(folder: Path, named: str, *, status: str = "finished", **shaping: Any) -> Path:
+def shard(folder: Path, named: str, *, status: str = "finished", counted: str = "inputs", **shaping: Any) -> Path:
     """The run folder of one."""
     folder.mkdir()
-    manifest = {"status": status, "settings": {"shard": named}, "shaping": {"shard": named, **shaping}, "counts": {}}
+    made = {"settings": {"shard": named}, "shaping": {"shard": named, **shaping}}
+    manifest = {"status": status, **made, "counts": {counted: []}}
     (folder / "run.json").write_text(json.dumps(manifest))
     return folder
 
 
 def read(*folders: Path) -> list[Part]:
-    return read_parts(folders, Part.of, "prepare")
+    return read_parts(folders, partial(Part.of, counted="inputs"), "prepare")
 
 
 def problem(*folders: Path) -> str:
@@ -49,9 +51,11 @@ def test_one_that_is_missing_and_one_given_twice(shards: list[Path]) -> None:
 def test_all_that_are_none_are_told_together(shards: list[Path], tmp_path: Path) -> None:
     running = shard(tmp_path / "running", "0/11", status="running")
     undivided = shard(tmp_path / "undivided", "")
-    said = problem(running, undivided, tmp_path / "none", *shards)
+    foreign = shard(tmp_path / "foreign", "0/11", counted="requests")
+    said = problem(running, undivided, foreign, tmp_path / "none", *shards)
     assert f"{running} is not finished" in said
     assert f"{undivided} is no shard: it was made without --shard" in said
+    assert f"{foreign} is a shard of another command" in said
     assert f"{tmp_path / 'none'} is no run folder" in said
     assert "by its own prepare command" in said
     assert str(shards[0]) not in said
