@@ -14,7 +14,7 @@ from typing import Any
 
 from longreach.config import did_you_mean
 from longreach.errors import UserError, missing_extra
-from longreach.urls import KEYS, with_keys, without_keys
+from longreach.urls import KEYS, is_url, with_keys, without_keys
 
 CLIENTS = frozenset(  # the packages whose errors are a store's, beside every OSError
     "adlfs aiobotocore aiohttp azure botocore fsspec gcsfs google httpx huggingface_hub paramiko requests s3fs".split()
@@ -37,6 +37,8 @@ class Store:
     @classmethod
     def at(cls, url: str) -> "Store":
         """The place that a URL names, which may not exist; UserError where nothing here can reach such places."""
+        if not is_url(url):
+            raise UserError(f"{url!r} is no URL", "s3://bucket/folder, gs://, hf://, or of a disk file:///folder")
         if problems := with_keys([url]):
             raise UserError("\n".join(problems), KEYS)
         if find_spec("fsspec") is None:

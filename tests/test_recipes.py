@@ -347,6 +347,7 @@ def test_a_slurm_job_starts_torchrun_on_every_node(tmp_path: Path, status: int) 
 def test_a_slurm_job_that_is_told_to_end_saves_and_is_queued_again(tmp_path: Path) -> None:
     job = sbatch_job(tmp_path, HOLD="1")
     while not (tmp_path / "started").exists():
+        assert job.poll() is None, "the job ended by itself"
         time.sleep(0.05)
     job.terminate()
     assert job.wait(30) != 0

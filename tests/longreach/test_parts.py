@@ -11,10 +11,10 @@ from longreach.parts import Part, read_parts
 from longreach.run import PREPARE
 
 
-def shard(folder: Path, named: str, *, status: str = "finished", **shaping: Any) -> Path:
-    """The run folder of one."""
+def shard(folder: Path, named: str, *, status: str = "finished", given: str = "source", **shaping: Any) -> Path:
+    """The run folder of one; `given` is what its command is told its inputs by."""
     folder.mkdir()
-    settings = {"shard": named, "source": []}
+    settings = {"shard": named, given: []}
     manifest = {"status": status, "settings": settings, "shaping": {"shard": named, **shaping}, "counts": {}}
     (folder / "run.json").write_text(json.dumps(manifest))
     return folder
@@ -51,9 +51,11 @@ def test_one_that_is_missing_and_one_given_twice(shards: list[Path]) -> None:
 def test_all_that_are_none_are_told_together(shards: list[Path], tmp_path: Path) -> None:
     running = shard(tmp_path / "running", "0/11", status="running")
     undivided = shard(tmp_path / "undivided", "")
-    said = problem(running, undivided, tmp_path / "none", *shards)
+    foreign = shard(tmp_path / "foreign", "0/11", given="docs")
+    said = problem(running, undivided, foreign, tmp_path / "none", *shards)
     assert f"{running} is not finished" in said
     assert f"{undivided} is no shard: it was made without --shard" in said
+    assert f"{foreign} is no run of prepare" in said
     assert f"{tmp_path / 'none'} is no run folder" in said
     assert "by its own prepare command" in said
     assert str(shards[0]) not in said

@@ -242,6 +242,10 @@ def test_the_commands(folder: Path, url: str, tmp_path: Path) -> None:
     assert f"{folder / 'shards/0'} is a run of its own and left out" in sent.stderr
     fetched = command("download", url, tmp_path / "back")
     assert (fetched.exit_code, fetched.stdout) == (0, f"8 files, 4,041 bytes -> {tmp_path / 'back'}; 0 were there\n")
+    for words in (("upload", folder, tmp_path / "x"), ("download", "", tmp_path / "x")):
+        refused = command(*words)
+        assert refused.exit_code == 1
+        assert "is no URL" in refused.stderr
     refused = command("upload", folder, "https://me:hush@host/x")
     assert refused.exit_code == 1
     assert "hush" not in refused.output
