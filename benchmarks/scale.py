@@ -40,7 +40,8 @@ from pretrain.divide import Divided, divide_documents
 from pretrain.fill import Filled, Pass, fill_rows
 from pretrain.gathered import Gathered
 from pretrain.histogram import histogram
-from pretrain.prepare import VALIDATION, with_preset
+from pretrain.job import with_preset
+from pretrain.splits import VALIDATION
 from pretrain.tokenstore import COLUMNS, DIGEST_BYTES, Batch, TokenStore, total
 
 BAR_GB = 8

@@ -14,7 +14,7 @@ from typing import Any
 from longreach.engines.base import Message
 from longreach.errors import UserError
 from longreach.placing import BrokenRecord, Place, place_of
-from longreach.run import read_finished
+from longreach.run import GENERATE, read_finished
 from longreach.text.document import Skipped
 from longreach.text.values import Values
 
@@ -74,7 +74,7 @@ def _records_of(path: str) -> str:
     """The records of a run folder; any other path as it is."""
     if not (Path(path) / "run.json").is_file():
         return path
-    read_finished(Path(path))
+    read_finished(Path(path), GENERATE)
     if not (Path(path) / RECORDS).is_file():
         raise UserError(f"{path} holds no {RECORDS}", "give the --out of `selfinstruct generate`")
     return str(Path(path) / RECORDS)

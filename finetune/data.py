@@ -26,7 +26,7 @@ from longreach.model.processes import rank, say
 from longreach.progress import ProgressLine
 from longreach.text.chat.template import ChatTemplate
 from longreach.text.formats.inputs import find
-from longreach.text.formats.remote import files_at
+from longreach.text.formats.remote import versions_at
 from longreach.text.formats.source import Source as File
 from longreach.text.formats.source import as_text
 from longreach.text.values import Values
@@ -64,7 +64,7 @@ def fingerprint(specs: Specs, chat: ChatTemplate, seq_len: int) -> dict[str, Any
 def _seen(path: str) -> list[Any]:
     """A path, glob or URL with what changes when the content of its files does."""
     if is_url(path):
-        return [path, [[each.url, each.size] for each in files_at(path)]]
+        return [path, versions_at(path)]
     given = Path(path).expanduser()
     is_glob = has_magic(path) and not given.exists()
     named = [Path(each.path) for each in find([path]) if isinstance(each, File)] if is_glob else [given]

@@ -15,9 +15,12 @@ from typing import Self
 import orjson
 
 from longreach.engines.base import Completion, RequestRefused
+from longreach.errors import UserError
 
 COMMIT_SECONDS = 0.004  # long enough to gather a commit's worth at full speed, short beside any model's answer
-TABLES = """
+TABLES = ("completions", "refusals")
+OURS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)  # troubles of the disk that is written to
+MADE = """
     CREATE TABLE IF NOT EXISTS completions (request BLOB PRIMARY KEY, completion BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS refusals (request BLOB PRIMARY KEY, reason TEXT, detail TEXT) WITHOUT ROWID;
 """
@@ -28,10 +31,10 @@ class Journal:
     """Completions on disk, by request hash (32 bytes)."""
 
     def __init__(self, path: Path) -> None:
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._connection = sqlite3.connect(path.absolute(), isolation_level=None, check_same_thread=False, uri=True)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
-        self._connection.executescript(TABLES)
+        self._connection.executescript(MADE)
         self._waiting: list[tuple[bytes, bytes]] = []
         self._commit: asyncio.Future[None] | None = None
 
@@ -61,12 +64,17 @@ class Journal:
 
     def adopt(self, other: Path) -> None:
         """Take over what the journal at `other` holds and this one does not, all of it or nothing."""
-        self._connection.execute("ATTACH DATABASE ? AS other", (str(other),))
-        self._connection.execute("BEGIN")
-        for table in ("completions", "refusals"):
-            self._connection.execute(f"INSERT OR IGNORE INTO {table} SELECT * FROM other.{table}")
-        self._connection.execute("COMMIT")
-        self._connection.execute("DETACH DATABASE other")
+        try:
+            self._connection.execute("ATTACH DATABASE ? AS other", (_to_read(other),))
+            self._connection.execute("BEGIN")
+            for table in TABLES:
+                self._connection.execute(f"INSERT OR IGNORE INTO {table} SELECT * FROM other.{table}")
+            self._connection.execute("COMMIT")
+            self._connection.execute("DETACH DATABASE other")
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF in OURS:
+                raise
+            raise UserError(f"{other} cannot be read: {error}", "copy the shard again, or make it again") from error
 
     def _commit_waiting(self) -> None:
         """Commit what waits and wake its callers, or hand them the error."""
@@ -97,6 +105,13 @@ class Journal:
     ) -> None:
         self._commit_waiting()
         self._connection.close()
+
+
+def _to_read(path: Path) -> str:
+    """The URI of a journal that is only read. Without a log of writes beside it nobody writes it, and SQLite needs no
+    files of its own there: the folder may be read-only."""
+    written = path.with_name(path.name + "-wal").exists()
+    return path.absolute().as_uri() + ("" if written else "?immutable=1")
 
 
 def _pack(completion: Completion) -> bytes:

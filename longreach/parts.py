@@ -20,22 +20,22 @@ class Part:
     shaping: Mapping[str, Any]
 
     @classmethod
-    def of(cls, folder: Path) -> "Part":
-        """What run.json tells; UserError where it is no finished shard's."""
-        manifest = read_finished(folder)
+    def of(cls, folder: Path, command: str) -> "Part":
+        """What run.json tells; UserError where it is no finished shard's of that command."""
+        manifest = read_finished(folder, command)
         if not (named := manifest["settings"].get("shard")):
             raise UserError(f"{folder} is no shard: it was made without --shard")
         shaping = {name: value for name, value in manifest["shaping"].items() if name != "shard"}
         return cls(folder, Shard.of(named), manifest, shaping)
 
 
-def read_parts(folders: Sequence[Path], part_of: Callable[[Path], Part], command: str) -> list[Part]:
+def read_parts(folders: Sequence[Path], command: str, part_of: Callable[[Path, str], Part] = Part.of) -> list[Part]:
     """All shards of one run of `command`, in order; UserError where one is unfinished, missing, given twice or made
     otherwise."""
     parts, problems = [], []
     for folder in folders:
         try:
-            parts.append(part_of(folder))
+            parts.append(part_of(folder, command))
         except UserError as error:
             problems.append(error.problem)
     if problems:

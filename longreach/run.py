@@ -15,6 +15,8 @@ from longreach.jsonl import write_json
 
 KEYS = frozenset({"status", "settings", "shaping", "counts"})  # of every manifest
 RUNNING, FINISHED = "running", "finished"
+GENERATE, PREPARE = "generate", "prepare"  # commands whose runs other commands read
+ONLY_IN = {GENERATE: "docs", PREPARE: "source"}  # a setting that no other command's run.json has
 
 
 class RunFolder:
@@ -80,13 +82,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def read_finished(folder: Path) -> dict[str, Any]:
-    """The manifest of a run that came to its end."""
+def read_finished(folder: Path, command: str) -> dict[str, Any]:
+    """The manifest of a run of GENERATE or PREPARE that came to its end."""
     manifest = read_manifest(folder)
-    if not manifest.keys() >= KEYS:
+    if not (manifest.keys() >= KEYS and all(isinstance(manifest[key], dict) for key in KEYS - {"status"})):
         raise UserError(f"{folder / 'run.json'} is not what longreach writes", "was this file edited?")
+    if ONLY_IN[command] not in manifest["settings"]:
+        raise UserError(f"{folder} is no run of {command}: another command made it", f"give the --out of {command}")
     if manifest["status"] != FINISHED:
-        raise UserError(f"{folder} is not finished", "run its generate command again: it goes on where it was")
+        raise UserError(f"{folder} is not finished", f"run its {command} command again: it goes on where it was")
     return manifest
 
 

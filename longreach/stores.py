@@ -14,12 +14,16 @@ from typing import Any
 
 from longreach.config import did_you_mean
 from longreach.errors import UserError, missing_extra
-from longreach.urls import KEYS, with_keys
+from longreach.urls import KEYS, with_keys, without_keys
 
 CLIENTS = frozenset(  # the packages whose errors are a store's, beside every OSError
     "adlfs aiobotocore aiohttp azure botocore fsspec gcsfs google httpx huggingface_hub paramiko requests s3fs".split()
 )
 LOCAL = ("file", "local")
+VERSIONS = (  # what the clients call that which is another one when a file's content is
+    "ETag etag Content-MD5 Digest md5Hash generation blob_id mtime LastModified Last-Modified last_modified updated "
+    "created"
+).split()
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,11 @@ class Store:
                 return dict(self.fs.info(self.path))
             except FileNotFoundError:
                 return None
+
+    def version(self) -> list[str]:
+        """What the file system tells of the file here that is another when its content is; empty where that is none."""
+        info = self.info() or {}
+        return [f"{name}: {info[name]}" for name in VERSIONS if info.get(name)]
 
     def files(self, path: str | None = None) -> list[tuple[str, int]]:
         """Name and size of every file in the folder, or in the folder `path` of it, as it is now; by name, part by
@@ -154,7 +163,10 @@ class StoreFile(io.RawIOBase):
 
 @contextmanager
 def told(url: str) -> Iterator[None]:
-    """Tell as one message what a store's client raises, each in its own way; a bug goes on as it is."""
+    """Tell as one message what a store's client raises, each in its own way; a bug goes on as it is.
+
+    What it says may hold the signed URL that a server sent it on to.
+    """
     try:
         yield
     except UserError:
@@ -162,7 +174,7 @@ def told(url: str) -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, OSError) and CLIENTS.isdisjoint(_packages(error)):
             raise
-        said = str(error) or type(error).__name__
+        said = without_keys(str(error)) or type(error).__name__
         raise UserError(
             f"{url}: {said}", f"check the address and the network; {KEYS}; the same command goes on"
         ) from error

@@ -7,16 +7,17 @@ with its size and sha256, and without it there is no upload. Until then `upload.
 
 import hashlib
 import sys
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import orjson
 
 from longreach.errors import UserError
 from longreach.progress import ProgressLine
-from longreach.run import FINISHED, RunFolder, read_manifest
+from longreach.run import FINISHED, RunFolder, differing, read_manifest
 from longreach.stores import Store
 
 DONE, ARRIVED = "upload.json", "upload.partial.json"
@@ -44,7 +45,8 @@ class Moved:
 
 
 def upload(folder: Path, url: str) -> Moved:
-    """Copy a finished folder to a store; UserError where it is not finished, or where other files are there."""
+    """Copy a finished folder to a store; UserError where it is not finished, or where other files or another run's are
+    there."""
     store = Store.at(url)
     with ExitStack() as stack:
         if (folder / "run.json").exists():
@@ -53,6 +55,8 @@ def upload(folder: Path, url: str) -> Moved:
         there = dict(store.files()) if store.info() else {}
         done, partly = (_listed(store, name) if name in there else [] for name in (DONE, ARRIVED))
         _require_ours(store, there.keys() - {file.path for file in files} - {DONE, ARRIVED})
+        if "run.json" in there:
+            _require_same_run(store, folder)
         known = {file for file in [*done, *partly] if there.get(file.path) == file.bytes}
         arrived = [file for file in files if file in known]
         if done != files or arrived != files:
@@ -89,7 +93,7 @@ def download(url: str, folder: Path) -> Moved:
     if DONE not in (dict(store.files()) if store.info() else {}):
         raise UserError(f"{url} holds no finished upload: there is no {DONE}", "end `longreach upload` first")
     files = _listed(store, DONE)
-    here = [file for file in files if _is_here(folder, file)]
+    here = {file for file in files if _is_here(folder, file)}
     with ProgressLine("download", sum(file.bytes for file in files)) as line:
         done = 0
         for file in files:
@@ -130,10 +134,18 @@ def _files_of(folder: Path) -> list[File]:
         raise UserError(f"{folder} is no folder", "give the --out of a run")
     if (folder / "run.json").exists() and read_manifest(folder).get("status") != FINISHED:
         raise UserError(f"{folder} is not finished", "run its command again: it goes on where it was")
-    names = sorted(_names(folder), key=lambda name: (PurePosixPath(name).name in TELLING, name))
+    names = sorted(_names(folder), key=_place)
     if not names:
         raise UserError(f"{folder} holds no files", "give the --out of a run")
+    if taken := {DONE, ARRIVED}.intersection(names):
+        raise UserError(f"{folder / taken.pop()} has the name of a list that uploads have", "remove it")
     return [File(name, (folder / name).stat().st_size, _sha256(folder / name)) for name in names]
+
+
+def _place(name: str) -> tuple[bool, int, str]:
+    """In the order of the files: of those that tell, the one of the folder itself after those inside."""
+    path = PurePosixPath(name)
+    return path.name in TELLING, -len(path.parts), name
 
 
 def _names(folder: Path) -> Iterator[str]:
@@ -142,8 +154,12 @@ def _names(folder: Path) -> Iterator[str]:
     for path in folder.rglob("*"):
         inside = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in inside.parts) or path.suffix == ".partial"
-        if path.is_file() and not hidden and runs.isdisjoint(path.parents):
+        if hidden or not runs.isdisjoint(path.parents):
+            continue
+        if path.is_file():
             yield inside.as_posix()
+        elif path.is_symlink():
+            raise UserError(f"{path} is a link to a folder or to nothing", "put there what it should lead to")
     for run in sorted(runs):
         sys.stderr.write(f"{run} is a run of its own and left out\n")
 
@@ -153,6 +169,25 @@ def _require_ours(store: Store, others: Set[str]) -> None:
     if others:
         some = ", ".join(sorted(others)[:3]) + (", ..." if len(others) > 3 else "")
         raise UserError(f"{store.url} holds other files: {some}", "give a place of its own for this folder")
+
+
+def _require_same_run(store: Store, folder: Path) -> None:
+    """A slip of the URL must not cost the store another run, whose files have the same names."""
+    there, here = _shaping(store.read("run.json")), _shaping((folder / "run.json").read_bytes())
+    changed = [f"  {name}: {there.get(name)!r} there, {here.get(name)!r} here" for name in differing(there, here)]
+    if there and changed:
+        raise UserError(
+            f"{store.url} holds another run than {folder}:\n" + "\n".join(changed),
+            "give a place of its own for this folder; nothing was changed",
+        )
+
+
+def _shaping(manifest: bytes) -> Mapping[str, Any]:
+    """What decided a run's output; nothing where that cannot be told, as when its upload was cut off."""
+    try:
+        return dict(orjson.loads(manifest)["shaping"])
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        return {}
 
 
 def _listed(store: Store, name: str) -> list[File]:

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://")
 _SECRETS = (
-    re.compile(r"(?<=://)[^/:@]*:[^/]*(?=@)"),  # user and password
-    re.compile(r"(?<=http://)[^/@]+(?=@)|(?<=https://)[^/@]+(?=@)"),  # a token
+    re.compile(r"(?<=://)[^/:@\[]*:(?!\d+(?:/|$))(?:[^/]*|.*?)(?=@)"),  # user and password, no port
+    re.compile(r"(?<=http://)[^/@]+(?=@)|(?<=https://)[^/@]+(?=@)", re.IGNORECASE),  # a token
     re.compile(r"(?<=\?)[^/]*=.*"),  # a signature
 )
 KEYS = "keys come from the environment, or from the files of the store's own client or of fsspec (~/.config/fsspec)"
@@ -21,15 +21,21 @@ def is_url(path: str) -> bool:
     return bool(_SCHEME.match(path))
 
 
+def is_plain(url: str) -> bool:
+    """Whether a URL says all of where something is: no key or query, no chain. Names that a store allows may not."""
+    return "::" not in url and not with_keys([url])
+
+
 def with_keys(texts: Iterable[str]) -> list[str]:
     """What is wrong with texts that are or hold URLs with a password, token or query, which is not repeated."""
-    hidden = {text: _hidden(text) for text in texts if "://" in text}
+    shown = {text: without_keys(text) for text in texts if "://" in text}
     return [
-        f"{safe}: a URL must hold no key or query: it is written down" for text, safe in hidden.items() if text != safe
+        f"{safe}: a URL must hold no key or query: it is written down" for text, safe in shown.items() if text != safe
     ]
 
 
-def _hidden(text: str) -> str:
+def without_keys(text: str) -> str:
+    """A text with what may be a password, a token or a signature of a URL in it made unreadable."""
     for secret in _SECRETS:
         text = secret.sub("***", text)
     return text

@@ -7,7 +7,6 @@ stores' files.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import reduce
 from itertools import chain
@@ -19,7 +18,7 @@ import numpy.typing as npt
 from longreach.errors import UserError
 from pretrain.encode import chained
 from pretrain.fill import Int64s, Texts
-from pretrain.tokenstore import DOCUMENTS, Progress, TokenFiles, TokenStore
+from pretrain.tokenstore import DOCUMENTS, OPEN_FILES, Progress, TokenFiles, TokenStore
 
 Turns = npt.NDArray[np.unsignedinteger[Any]]  # numbers of stores: whose is the next; each gives its own in their order
 
@@ -100,8 +99,9 @@ class Gathered:
     def of(cls, stores: Sequence[TokenStore]) -> "Gathered":
         """What filled stores hold, one for each shard."""
         sources = range(stores[0].sources)
+        dtype, most_open = stores[0].dtype, max(1, OPEN_FILES // len(sources))
         orders = [Order.of([store.items(number) for store in stores]) for number in sources]
-        files = [TokenFiles([store.token_file(number) for store in stores], stores[0].dtype) for number in sources]
+        files = [TokenFiles([store.token_file(number) for store in stores], dtype, most_open) for number in sources]
         texts = Texts(
             files,
             [order.joined(store.column(number, "lengths") for store in stores) for number, order in enumerate(orders)],
@@ -119,10 +119,9 @@ class Gathered:
 
     def lines(self, name: str) -> Iterator[bytes]:
         """The lines of one of the lists, documents or skipped inputs."""
-        with ExitStack() as stack:
-            files = [stack.enter_context((store.folder / name).open("rb")) for store in self.stores]
-            for order in self.orders:
-                yield from _merged(files, order.documents if name == DOCUMENTS else order.notes)
+        lines = [store.lines(name) for store in self.stores]
+        for order in self.orders:
+            yield from _merged(lines, order.documents if name == DOCUMENTS else order.notes)
 
 
 def _merged(parts: Sequence[Iterator[bytes]], turns: Turns) -> Iterator[bytes]:

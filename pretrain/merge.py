@@ -12,14 +12,15 @@ from longreach.config import read_back
 from longreach.errors import UserError
 from longreach.parts import Part, read_parts
 from longreach.rows.shards import token_dtype
-from longreach.run import FINISHED, RunFolder, differing
+from longreach.run import FINISHED, PREPARE, RunFolder, differing
 from pretrain.config import PrepareSettings
 from pretrain.gathered import Gathered
+from pretrain.job import Job
 from pretrain.prepare import (
     FILES,
     SHARD_TOKENS,
+    STORE_FORMAT,
     TOKENS,
-    Job,
     counts_of,
     make_rows,
     require_same,
@@ -31,7 +32,7 @@ from pretrain.tokenstore import SKIPPED, TokenStore
 
 def merge_shards(out: Path, folders: Sequence[Path], *, dry_run: bool, as_json: bool) -> None:
     """Make the rows of finished shards, given in any order, in the folder `out`; UserError tells what is wrong."""
-    parts = read_parts(folders, Part.of, "prepare")
+    parts = read_parts(folders, PREPARE)
     job = Job.of(read_back(PrepareSettings, {**parts[0].manifest["settings"], "out": str(out), "shard": ""}))
     if changed := differing(parts[0].shaping, job.shaping):
         raise UserError(
@@ -54,6 +55,8 @@ def merge_shards(out: Path, folders: Sequence[Path], *, dry_run: bool, as_json: 
 def _store(part: Part, job: Job) -> TokenStore:
     """The tokens of a shard, all there."""
     store = TokenStore.finished(part.folder / SHARD_TOKENS, len(job.specs), token_dtype(job.tokenizer.vocab_size))
+    if store.made_from.get("format") != STORE_FORMAT:
+        raise UserError(f"{store.folder} was written by another version of longreach", "make the shard again")
     if counts_of(store.progress) != part.manifest["counts"]:
         raise UserError(f"{store.folder} holds other tokens than {part.folder / 'run.json'} counts", "run it again")
     return store

@@ -9,7 +9,6 @@ import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from io import FileIO
 from itertools import accumulate
 from pathlib import Path
@@ -31,7 +30,9 @@ COLUMNS: dict[str, np.dtype[Any]] = {  # a value for each document
     "quality": np.dtype("<f4"),
 }
 ITEMS = np.dtype("<i4")  # a value for each document and note, in their order: the number n of its file, ~n of a note's
-OPEN_FILES = 64  # of a source at once
+OPEN_FILES = 256  # of tokens at once: a process has 1,024 in most places, and shards may be more
+BLOCK_BYTES = 1 << 16
+ANEW = "copy the shard again, or make it again"
 
 
 @dataclass
@@ -87,14 +88,13 @@ class TokenStore:
         return stale
 
     def _restore(self) -> bool:
-        path = self.folder / STATE
-        if not path.exists():
+        committed = _committed(self.folder)
+        if committed is None:
             return True
-        state = orjson.loads(path.read_bytes())
-        if state["made_from"] != self.made_from:
+        made_from, progress, sizes = committed
+        if made_from != self.made_from:
             return False
-        self.progress = [Progress(**each) for each in state["progress"]]
-        self.sizes = state["sizes"]
+        self.progress, self.sizes = progress, sizes
         return True
 
     def _sizes_of(self, number: int) -> dict[str, int]:
@@ -166,20 +166,37 @@ class TokenStore:
     @classmethod
     def finished(cls, folder: Path, sources: int, dtype: np.dtype[Any]) -> "TokenStore":
         """A store that was filled, to be read only; UserError where it is not, or where a file is not all there."""
-        state = orjson.loads((folder / STATE).read_bytes()) if (folder / STATE).exists() else {"made_from": {}}
-        store = cls(folder, sources, dtype, state["made_from"])
+        committed = _committed(folder)
+        store = cls(folder, sources, dtype, committed[0] if committed else {})
         if not store._restore() or not all(each.done for each in store.progress):
             raise UserError(f"{folder} does not hold all tokens", "run the shard's own command again")
         store._require_whole()
+        store._require_sums()
         return store
 
     def _require_whole(self) -> None:
         sizes = {name: size for number in range(self.sources) for name, size in self._sizes_of(number).items()}
         for name, size in {**sizes, **self.sizes}.items():
             path = self.folder / name
-            there = path.stat().st_size if path.exists() else 0
-            if there != size:
-                raise UserError(f"{path} has {there:,} bytes of {size:,}", "copy the shard again, or make it again")
+            if not path.exists():
+                raise UserError(f"{path} is missing", ANEW)
+            if (there := path.stat().st_size) != size:
+                raise UserError(f"{path} has {there:,} bytes of {size:,}", ANEW)
+
+    def _require_sums(self) -> None:
+        """What the columns say comes to what was counted; a disk that failed leaves files of the right size."""
+        lines = dict.fromkeys((DOCUMENTS, SKIPPED), 0)
+        for number, progress in enumerate(self.progress):
+            lines[DOCUMENTS] += progress.documents
+            lines[SKIPPED] += progress.items - progress.documents
+            lengths, documents = self.column(number, "lengths"), np.count_nonzero(self.items(number) >= 0)
+            if documents != progress.documents:
+                raise UserError(f"{self.folder / f'{number}.items'} is damaged", ANEW)
+            if lengths.min(initial=0) < 0 or lengths.sum() != progress.tokens:
+                raise UserError(f"{self.folder / f'{number}.lengths'} is damaged", ANEW)
+        for name, count in lines.items():
+            if _lines(self.folder / name) != count:
+                raise UserError(f"{self.folder / name} is damaged", ANEW)
 
     def column(self, number: int, name: str) -> npt.NDArray[Any]:
         """One value for each document of a source, mapped from the disk."""
@@ -191,16 +208,49 @@ class TokenStore:
 
     def digests(self, number: int) -> Iterator[bytes]:
         """The digest of each text of a source, read one by one."""
-        with (self.folder / f"{number}.digests").open("rb") as file:
-            yield from iter(partial(file.read, DIGEST_BYTES), b"")
+        for block in _blocks(self.folder / f"{number}.digests"):
+            yield from (block[place : place + DIGEST_BYTES] for place in range(0, len(block), DIGEST_BYTES))
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        """Those of one of the lists, read one by one."""
+        rest = b""
+        for block in _blocks(self.folder / name):
+            *whole, rest = (rest + block).split(b"\n")
+            yield from (line + b"\n" for line in whole)
 
     def items(self, number: int) -> npt.NDArray[np.int32]:
-        """Where each document and note of a source came from (`ITEMS`), mapped from the disk."""
-        return _mapped(self.folder / f"{number}.items", ITEMS)
+        """Where each document and note of a source came from (`ITEMS`)."""
+        return np.fromfile(self.folder / f"{number}.items", ITEMS)
 
     def token_file(self, number: int) -> Path:
         """The file of a source's tokens."""
         return self.folder / f"{number}.tokens"
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """The file piece by piece, open only while one is read: the files of all shards are read in turn."""
+    for place in range(0, path.stat().st_size, BLOCK_BYTES):
+        with path.open("rb") as file:
+            file.seek(place)
+            block = file.read(BLOCK_BYTES)
+        yield block
+
+
+def _committed(folder: Path) -> tuple[dict[str, Any], list[Progress], dict[str, int]] | None:
+    """What the files were made from, and how far each source and list was when that was written; None: nothing was."""
+    path = folder / STATE
+    try:
+        state = orjson.loads(path.read_bytes())
+        made_from, sizes = dict(state["made_from"]), dict(state["sizes"])
+        return made_from, [Progress(**each) for each in state["progress"]], sizes
+    except FileNotFoundError:
+        return None
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is not what longreach writes", f"remove {folder} and make it again") from error
+
+
+def _lines(path: Path) -> int:
+    return sum(block.count(b"\n") for block in _blocks(path))
 
 
 def _mapped(path: Path, kind: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -210,9 +260,10 @@ def _mapped(path: Path, kind: np.dtype[Any]) -> npt.NDArray[Any]:
 class TokenFiles:
     """The tokens of files laid end to end, read where they are asked for: mapped pages would count as memory."""
 
-    def __init__(self, paths: Sequence[Path], dtype: np.dtype[Any]) -> None:
+    def __init__(self, paths: Sequence[Path], dtype: np.dtype[Any], most_open: int = OPEN_FILES) -> None:
         self.paths = paths
         self._dtype = dtype
+        self._most_open = most_open
         self.starts = list(accumulate((path.stat().st_size // dtype.itemsize for path in paths), initial=0))
         self._files: dict[int, FileIO] = {}
 
@@ -227,7 +278,7 @@ class TokenFiles:
 
     def _opened(self, number: int) -> FileIO:
         if number not in self._files:
-            if len(self._files) == OPEN_FILES:
+            if len(self._files) == self._most_open:
                 self._files.pop(next(iter(self._files))).close()
             self._files[number] = self.paths[number].open("rb", buffering=0)
         return self._files[number]

@@ -36,7 +36,9 @@ def generate(number: int, out: Path, gpus: float, arguments: Sequence[str]) -> N
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("shards", type=int)
     parser.add_argument("out", type=Path)
     parser.add_argument("--gpus-per-shard", type=float, default=1.0, help="that a task of Ray takes; 0: none")

@@ -13,7 +13,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from longreach.jsonl import read_lines
-from longreach.run import read_finished
+from longreach.run import GENERATE, read_finished
 
 Row = dict[str, Any]
 AROUND = 300  # characters of the document shown on either side of the evidence
@@ -25,7 +25,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 def inspect_run(run: Path, number: int, task: str) -> None:
     """Print the run: `number` records (of one task, if named), spread over the file, then rejects and histograms."""
     console = Console(highlight=False)
-    manifest = read_finished(run)
+    manifest = read_finished(run, GENERATE)
     for record in _spread(run, number, task):
         console.print(_panel(record))
     _print_rejected(console, run)
@@ -41,7 +41,7 @@ def inspect_run(run: Path, number: int, task: str) -> None:
 
 def _spread(run: Path, number: int, task: str) -> Iterator[Row]:
     """`number` records at even distances."""
-    kept = read_finished(run)["counts"]["requests"]
+    kept = read_finished(run, GENERATE)["counts"]["requests"]
     total = kept["kept_by_task"].get(task, 0) if task else kept["kept"]
     step = max(1, total // max(1, number))
     records = (record for record in read_lines(run / "records.jsonl") if not task or record["task"] == task)

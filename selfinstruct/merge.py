@@ -15,7 +15,7 @@ from typing import Any
 from longreach.errors import UserError
 from longreach.journal import Journal
 from longreach.parts import Part, read_parts
-from longreach.run import FINISHED, RunFolder, differing
+from longreach.run import FINISHED, GENERATE, RunFolder, differing
 from selfinstruct.generate import finish, prepare
 from selfinstruct.pipeline import Report, Run, require_some
 from selfinstruct.replay import NOT_JOURNALLED, engine_of, judge_of, settings_of
@@ -23,7 +23,7 @@ from selfinstruct.replay import NOT_JOURNALLED, engine_of, judge_of, settings_of
 
 def merge_shards(out: Path, folders: Sequence[Path]) -> Report:
     """Join finished shards, in any order, in the run folder `out`; UserError tells what is wrong with them."""
-    parts = read_parts(folders, _part, "generate")
+    parts = read_parts(folders, GENERATE, _part)
     manifest = parts[0].manifest
     settings = settings_of(manifest, {"out": str(out), "shard": ""})
     engine, judge = engine_of(manifest["shaping"], out), judge_of(manifest["shaping"], out)
@@ -34,8 +34,8 @@ def merge_shards(out: Path, folders: Sequence[Path]) -> Report:
     return finish(run, accept=partial(_require_sum, parts=parts))
 
 
-def _part(folder: Path) -> Part:
-    part = Part.of(folder)
+def _part(folder: Path, command: str) -> Part:
+    part = Part.of(folder, command)
     if failed := part.manifest["counts"]["requests"]["failed"]:
         raise UserError(f"{folder} is unfinished: {failed:,} requests of shard {part.shard} failed")
     if not (folder / "journal.sqlite").exists():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from longreach.engines.access import engine_args
+from longreach.errors import UserError
 from longreach.model.configjson import config_of, local_config
 from longreach.model.flops import Shape, parameters, shape_of
 from longreach.plan.gpus import Gpu, Node, find_node
@@ -88,11 +89,13 @@ def needs(settings: GenerateSettings, load: Load, judged: Load) -> Needs | str:
         return "the built-in engine needs none"
     if engine == "transformers":
         return "they are planned for vLLM, here (--engine vllm) or served (--base-url); --engine transformers is slower"
-    config = config_of(settings.shape) if settings.shape else local_config(settings.model)
-    if config is None:
-        named = f"--model {settings.model} is no path here and no alias" if settings.model else "no --model is given"
-        return f"{named}; --shape takes an alias, a folder, a config.json or a hub id"
-    shape = shape_of(config)
+    try:
+        config = _config(settings)
+        shape = shape_of(config)
+    except UserError as error:
+        if settings.shape:
+            raise
+        return f"{error.problem}; --shape takes an alias, a folder, a config.json or a hub id"
     found = _server(settings, shape, node, load)
     if found is None:
         return f"the longest request, {load.longest:,} tokens, and the weights do not fit; give more GPUs or others"
@@ -109,6 +112,18 @@ def needs(settings: GenerateSettings, load: Load, judged: Load) -> Needs | str:
         settings.price,
         tuple(_notes(settings, config, found, load.held, judged)),
     )
+
+
+def _config(settings: GenerateSettings) -> Mapping[str, Any]:
+    """Of the model, or of one like it; UserError where nothing here tells it."""
+    if settings.shape:
+        return config_of(settings.shape)
+    if not settings.model:
+        raise UserError("no --model is given")
+    found = local_config(settings.model)
+    if found is None:
+        raise UserError(f"--model {settings.model} is no path here and no alias")
+    return found
 
 
 def _server(settings: GenerateSettings, shape: Shape, node: Node, load: Load) -> Server | None:

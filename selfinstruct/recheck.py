@@ -6,7 +6,7 @@ from typing import Any
 
 from longreach.engines.base import Engine
 from longreach.errors import UserError
-from longreach.run import read_finished
+from longreach.run import GENERATE, read_finished
 from selfinstruct.config import GenerateSettings
 from selfinstruct.engine import EXTRACTIVE, budget_of, choose_judge
 from selfinstruct.generate import finish, prepare
@@ -16,7 +16,7 @@ from selfinstruct.replay import NOT_JOURNALLED, engine_of, judge_of, settings_of
 
 def check_again(run: Path, changes: Mapping[str, Any]) -> Report:
     """Read every pair of the run from its journal, check it with the changed settings, and rewrite the run's files."""
-    manifest = read_finished(run)
+    manifest = read_finished(run, GENERATE)
     settings = settings_of(manifest, {**changes, "out": str(run)})
     shaping = manifest["shaping"]
     engine = engine_of(shaping, run)

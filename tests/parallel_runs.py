@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ from safetensors.torch import save_file
 import tinyrun
 from longreach.errors import UserError
 from longreach.model.processes import rank
+from longreach.model.stages import Leg
+from longreach.model.train import Run
 from longreach.model.trainer import LongTrainer
 from tinyrun import Plan, tiny_run
 
@@ -126,6 +129,22 @@ def killed() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def watched() -> Iterator[None]:
+    """How many models were there when another one was loaded: lines of alive-RANK.txt."""
+    stock, models = Run._model, list[weakref.ref[Any]]()
+
+    def loading(self: Run, leg: Leg) -> Any:
+        with (self.checkpoints.folder / f"alive-{rank()}.txt").open("a") as file:
+            print(sum(each() is not None for each in models), file=file)
+        model = stock(self, leg)
+        models.append(weakref.ref(model))
+        return model
+
+    with patch.object(Run, "_model", loading):
+        yield
+
+
 def torchrun(folder: Path, processes: int, runs: dict[str, dict[str, Any]], status: int = 0) -> str:
     """Make the runs, each in a folder of its own name; what was said."""
     given = [{"out": str(folder / name), **run} for name, run in runs.items()]
@@ -148,7 +167,12 @@ def torchrun(folder: Path, processes: int, runs: dict[str, dict[str, Any]], stat
     return ended.stderr
 
 
-SPOILS: dict[str, Callable[[], Any]] = {"mixing": mixing_layers, "bad step": bad_step, "killed": killed}
+SPOILS: dict[str, Callable[[], Any]] = {
+    "mixing": mixing_layers,
+    "bad step": bad_step,
+    "killed": killed,
+    "watched": watched,
+}
 
 if __name__ == "__main__":
     main(json.loads(Path(sys.argv[1]).read_text()))

@@ -32,7 +32,7 @@ from longreach.errors import UserError
 from longreach.model.aliases import settings_for, weights_of
 from pretrain.cli import main as pretrain
 from pretrain.config import ContinueSettings, PrepareSettings, ScratchSettings
-from pretrain.prepare import with_preset
+from pretrain.job import with_preset
 from pretrain.rope.settings import RopeSettings
 from selfinstruct.cli import main as selfinstruct
 from selfinstruct.config import CheckSettings, GenerateSettings

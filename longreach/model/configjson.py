@@ -28,8 +28,6 @@ def config_of(base: str) -> dict[str, Any]:
 
 def local_config(model: str) -> dict[str, Any] | None:
     """What a path, an alias or the hub id of an alias says, without a network; None for any other name."""
-    if not model:
-        return None
     alias = find_alias(model) or next((each for each in aliases().values() if each.hub == model), None)
     if alias:
         return dict(alias.config)

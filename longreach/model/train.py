@@ -90,6 +90,15 @@ def train(
 
 
 @dataclass(frozen=True)
+class Ended:
+    """What is left of a stage when its model is gone."""
+
+    progress: dict[str, Any]
+    losses: list[float]
+    early: bool  # it was asked to stop
+
+
+@dataclass(frozen=True)
 class Run:
     """What stays the same through all stages."""
 
@@ -114,11 +123,11 @@ class Run:
             for leg in self.legs:
                 if progress.get("step", 0) >= leg.end:
                     continue
-                course = self._train(leg, progress, stop, validation)
-                progress, losses = course.progress(), losses + course.losses
+                ended = self._train(leg, progress, stop, validation)
                 gc.collect()  # the model of this stage: there is no room for two
-                if course.stopping and course.step < self.steps:
-                    say(f"saved after step {course.step} of {self.steps}: the same command goes on from there")
+                progress, losses = ended.progress, losses + ended.losses
+                if ended.early and progress["step"] < self.steps:
+                    say(f"saved after step {progress['step']} of {self.steps}: the same command goes on from there")
                     return self.report(progress, losses, stop.received or signal.SIGTERM)
             self._finish()
         return self.report(progress, losses)
@@ -154,8 +163,8 @@ class Run:
             say(f"it was trained by {before}, now by {now}: sums will differ by rounding")
         return progress
 
-    def _train(self, leg: Leg, progress: Mapping[str, Any], stop: StopRequest, validation: Validation) -> Course:
-        """One stage, or what is left of it."""
+    def _train(self, leg: Leg, progress: Mapping[str, Any], stop: StopRequest, validation: Validation) -> Ended:
+        """One stage, or what is left of it. Nothing of its model is left behind."""
         done = progress.get("step", 0)
         engine = engine_of(self.settings.mode, self.settings)
         model = in_turn(lambda: self._placed(leg, done, engine), one_by_one=engine.alone)
@@ -184,7 +193,8 @@ class Run:
             trainer.follow(course)
             with said_of_others():
                 trainer.train(resume_from_checkpoint=str(self.checkpoints.path(done)) if done else None)
-        return course
+        engine.release()
+        return Ended(course.progress(), course.losses, course.stopping)
 
     def _placed(self, leg: Leg, done: int, engine: Engine) -> Any:
         """The model as it is after step `done`, checked, this process' part of it."""

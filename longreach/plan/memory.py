@@ -2,7 +2,8 @@
 
 Moments compete, and the pieces shown are those of the winner: the loss, when all blocks have been through; the backward
 pass of the last block's MLP, and of its attention, when all that the others kept is still there; where gradients are
-shared, the reduction of a full bucket (ZeRO) or of embedding and head (FSDP); ZeRO 3's step, which copies gradients.
+shared, the reduction of a full bucket (ZeRO) or of embedding and head (FSDP); ZeRO 3's step, which copies gradients;
+where host and device are one, the writing of a checkpoint.
 Gradients count in full at each, since they stand from the second micro-batch of a step on: with one it is less.
 
 What FSDP and ZeRO hold beside the states was read in torch 2.13 and DeepSpeed 0.19.8, not fitted.
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from longreach.model.chunks import LOGITS, LOGITS_ON_GPU, TILE, positions_at_once
+from longreach.model.chunks import LOGITS, LOGITS_ON_GPU, MOMENTS_BYTES, TILE, positions_at_once
 from longreach.model.flops import Shape
 from longreach.model.parallel.mode import SHARD_GRAD_OP
 from longreach.plan.activations import (
@@ -39,7 +40,7 @@ from longreach.plan.layout import (
     ZERO3,
     Layout,
 )
-from longreach.plan.states import adapter_of_block, states, trained
+from longreach.plan.states import MOMENTS, adapter_of_block, states, trained
 
 GB = 1e9
 FULL_LOGITS = (
@@ -49,6 +50,7 @@ AHEAD = 2  # blocks whose weights or checkpoints are on the GPU at once where th
 TILES = 16  # of a tiled MLP (ALST, arXiv:2506.13996), of which one is there at a time
 LOSS, MLP, ATTENTION = "loss", "backward of an MLP", "backward of attention"
 REDUCTION, STEP = "reduction of gradients", "step of the optimizer"
+WRITING = "writing of a checkpoint"
 SUB_GROUP = 1_000_000_000  # parameters of one GPU that ZeRO 3 steps at once, DeepSpeed's default
 
 
@@ -114,7 +116,7 @@ def numbers_of(layout: Layout) -> Numbers:
 
 def moments(shape: Shape, layout: Layout) -> list[Moment]:
     """Those that compete."""
-    return [*_passes(shape, layout), *_reductions(shape, layout)]
+    return [*_passes(shape, layout), *_reductions(shape, layout), *_writing(shape, layout)]
 
 
 def _passes(shape: Shape, layout: Layout) -> list[Moment]:
@@ -150,6 +152,18 @@ def _reductions(shape: Shape, layout: Layout) -> Iterator[Moment]:
         yield Moment(REDUCTION, layout.tokens * kept, 0, copies)
     if layout.mode == ZERO3 and OPTIMIZER not in layout.offload:
         yield Moment(STEP, 0, 0, FP32 * min(SUB_GROUP, trained(shape, layout) * part))
+
+
+def _writing(shape: Shape, layout: Layout) -> Iterator[Moment]:
+    """Without a GPU, where this is in the same memory."""
+    if layout.mode not in WHOLE and not layout.on_gpu:
+        yield Moment(WRITING, 0, 0, written_bytes(shape, layout))
+
+
+def written_bytes(shape: Shape, layout: Layout) -> int:
+    """What the first process gathers for a checkpoint: weights that learn, then moments, one file of them at once."""
+    count = trained(shape, layout)
+    return max(FP32 * count, min(MOMENTS_BYTES, MOMENTS * count))
 
 
 def blocks_of_a_bucket(shape: Shape, layout: Layout) -> int:

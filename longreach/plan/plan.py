@@ -10,6 +10,7 @@ from longreach.model.options import MICRO_BATCH_TOKENS
 from longreach.model.parallel.mode import SHARD_GRAD_OP
 from longreach.plan.effort import Effort, effort, run_flops
 from longreach.plan.gpus import Node, find_node
+from longreach.plan.host import Host, host
 from longreach.plan.layout import (
     ACTIVATIONS,
     ADAPTERS,
@@ -67,10 +68,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Laid:
-    """A layout, what it needs, whether that fits, and the longest rows that would."""
+    """A layout, what a GPU and a node need, whether that fits, and the longest rows that would."""
 
     layout: Layout
     memory: Memory
+    host: Host
     fits: bool
     longest: int
 
@@ -195,7 +197,8 @@ def as_mode(layout: Layout, mode: str) -> Layout:
 
 def lay(shape: Shape, layout: Layout, node: Node) -> Laid:
     """What a layout comes to."""
-    return Laid(layout, memory(shape, layout), fits(shape, layout, node), longest_rows(shape, layout, node))
+    needs = memory(shape, layout), host(shape, layout, node)
+    return Laid(layout, *needs, fits(shape, layout, node), longest_rows(shape, layout, node))
 
 
 def _broken_nodes(gpus: int, node: Node) -> list[str]:

@@ -1,7 +1,7 @@
 """A plan for people and for programs: tables, one JSON object, or files in a folder."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,7 @@ class Report:
             "gpu_hours": effort.gpu_hours,
             "cost": effort.cost,
             "memory_gb": {name: laid.memory.as_object() for name, laid in plan.laid.items()},
+            "node_gb": {name: asdict(laid.host) for name, laid in plan.laid.items()},
             "fits": {name: laid.fits for name, laid in plan.laid.items()},
             "longest": {name: laid.longest for name, laid in plan.laid.items()},
             "runs_today": {name: laid.layout.runs_in(run.program) for name, laid in plan.laid.items()},
@@ -152,10 +153,17 @@ class Report:
     def _beside(self) -> Iterator[str]:
         """What the hosts have to hold."""
         plan = self.plan
-        each = plan.laid[plan.recommended].memory.host if plan.recommended else 0.0
-        if each:
-            node = f"{plan.node.name} has {plan.node.host_gb:,.0f}" if plan.node.host_gb else "nobody said what it has"
-            yield f"  each node needs {each * min(plan.gpus, plan.node.gpus):,.0f} GB beside its GPUs ({node})"
+        if plan.recommended:
+            needs = plan.laid[plan.recommended].host
+            node = (
+                f"{plan.node.name} has {plan.node.host_gb:,.0f}"
+                if plan.node.host_gb
+                else f"nobody said what {plan.node.name} has"
+            )
+            yield (
+                f"  each node needs {needs.fullest:,.0f} GB beside its GPUs ({node}): {needs.loading:,.0f} to load "
+                f"the model, {needs.training:,.0f} in training, the first {needs.writing:,.0f} more for a checkpoint"
+            )
 
     def _launch(self, layout: Layout, folder: str) -> Iterator[str]:
         program, word = self.plan.run.program, "start"

@@ -11,6 +11,7 @@ from typing import Any
 from longreach.model.flops import Shape
 from longreach.model.parallel.mode import SHARD_GRAD_OP
 from longreach.plan.gpus import Node
+from longreach.plan.host import host
 from longreach.plan.layout import (
     ADAPTERS,
     DDP,
@@ -82,9 +83,8 @@ def fits(shape: Shape, layout: Layout, node: Node) -> bool:
 
 def has_room(shape: Shape, layout: Layout, node: Node) -> bool:
     """Whether GPU and host have the memory."""
-    found = memory(shape, layout)
-    beside = found.host * min(node.gpus, layout.gpus)
-    return found.total <= node.gpu.room_gb and (not node.host_gb or beside <= node.host_gb)
+    beside = host(shape, layout, node).fullest
+    return memory(shape, layout).total <= node.gpu.room_gb and (not node.host_gb or beside <= node.host_gb)
 
 
 def least_change(shape: Shape, layout: Layout, node: Node) -> tuple[Layout, tuple[Change, ...]] | None:

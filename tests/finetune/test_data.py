@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from click.testing import CliRunner
 
@@ -52,6 +53,19 @@ def test_what_changed_is_read_again(
     write(data.parent / "more.jsonl", [sum_of(99)])
     more = 0 if named == data.name else 2
     assert mixed(out, "--short", given, "--validation", 0)[1]["sources"][0]["examples"] == 14 + more
+
+
+@pytest.mark.parametrize("scheme", ["", "file://", "memory://"])
+def test_a_change_that_keeps_the_size_is_seen(scheme: str, tmp_path: Path) -> None:
+    path, given = tmp_path / "sums.jsonl", f"{scheme}{tmp_path / 'sums.jsonl'}"
+    marks = []
+    for number in (1, 2):
+        write(path, [sum_of(number)])
+        if scheme == "memory://":
+            fsspec.filesystem("memory").pipe_file(str(path), path.read_bytes())
+        mixed(tmp_path / "out", "--short", given, "--validation", 0)
+        marks.append(json.loads((tmp_path / "out/data/data.json").read_bytes())["made_from"])
+    assert marks[0] != marks[1]
 
 
 def test_strict_stops_where_others_listed(data: Path, tmp_path: Path) -> None:

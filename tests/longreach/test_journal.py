@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from longreach import journal as module
 from longreach.engines.base import Completion, RequestRefused
+from longreach.errors import UserError
 from longreach.journal import Journal
 
 
@@ -155,9 +156,31 @@ def test_a_journal_is_taken_over_as_a_whole_or_not_at_all(path: Path, tmp_path: 
     other = filled(tmp_path / "other.sqlite", theirs="theirs")
     with sqlite3.connect(other) as broken:
         broken.execute("DROP TABLE refusals")
-    with Journal(filled(path, ours="ours")) as journal, pytest.raises(sqlite3.OperationalError, match="refusals"):
+    with Journal(filled(path, ours="ours")) as journal, pytest.raises(UserError, match="refusals"):
         journal.adopt(other)
     assert stored(path) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"SQLite format 3", bytes(range(256)) * 40])
+def test_another_journal_that_is_damaged_is_named(path: Path, tmp_path: Path, content: bytes) -> None:
+    other = tmp_path / "other.sqlite"
+    other.write_bytes(content)
+    with Journal(filled(path, ours="ours")) as journal, pytest.raises(UserError, match=r"other\.sqlite cannot be read"):
+        journal.adopt(other)
+    assert stored(path) == 1
+    assert other.read_bytes() == content
+
+
+def test_another_journal_is_left_as_it_is(path: Path, tmp_path: Path) -> None:
+    """Nothing is made beside it: its folder may be read-only. Names are not taken for parts of a URI."""
+    (tmp_path / "a ?#%41").mkdir()
+    other = filled(tmp_path / "a ?#%41" / "other.sqlite", theirs="theirs")
+    before = other.read_bytes()
+    with Journal(path) as journal:
+        journal.adopt(other)
+        assert len(journal) == 1
+        assert [each.name for each in other.parent.iterdir()] == ["other.sqlite"]
+    assert other.read_bytes() == before
 
 
 def test_an_error_reaches_every_waiter_and_the_journal_goes_on(path: Path) -> None:

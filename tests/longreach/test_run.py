@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from longreach.errors import UserError
-from longreach.run import FINISHED, RUNNING, RunFolder, read_finished, read_manifest, versions
+from longreach.run import FINISHED, GENERATE, PREPARE, RUNNING, RunFolder, read_finished, read_manifest, versions
 
 HOLDS = """
 import sys
@@ -107,20 +107,36 @@ def test_a_folder_without_manifest_is_no_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["status", "settings", "shaping", "counts"])
 def test_a_manifest_that_lacks_a_part_is_the_users_to_mend(tmp_path: Path, missing: str) -> None:
-    whole = {"status": FINISHED, "settings": {}, "shaping": {}, "counts": {}}
+    whole = {"status": FINISHED, "settings": {"docs": []}, "shaping": {}, "counts": {}}
     with RunFolder(tmp_path) as folder:
         folder.write_manifest(whole)
-        assert read_finished(tmp_path) == whole
+        assert read_finished(tmp_path, GENERATE) == whole
         folder.write_manifest({name: value for name, value in whole.items() if name != missing})
     with pytest.raises(UserError, match="is not what longreach writes"):
-        read_finished(tmp_path)
+        read_finished(tmp_path, GENERATE)
+
+
+@pytest.mark.parametrize("part", ["settings", "shaping", "counts"])
+def test_a_manifest_with_something_else_in_it_is_the_users_to_mend(tmp_path: Path, part: str) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.write_manifest({"status": FINISHED, "settings": {"docs": []}, "shaping": {}, "counts": {}, part: ["x"]})
+    with pytest.raises(UserError, match="is not what longreach writes"):
+        read_finished(tmp_path, GENERATE)
+
+
+def test_a_run_of_another_command_is_refused_by_name(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.write_manifest({"status": FINISHED, "settings": {"source": []}, "shaping": {}, "counts": {}})
+    with pytest.raises(UserError, match="is no run of generate"):
+        read_finished(tmp_path, GENERATE)
+    assert read_finished(tmp_path, PREPARE)["settings"] == {"source": []}
 
 
 def test_a_run_that_did_not_end_is_the_users_to_mend(tmp_path: Path) -> None:
     with RunFolder(tmp_path) as folder:
-        folder.write_manifest({"status": RUNNING, "settings": {}, "shaping": {}, "counts": {}})
+        folder.write_manifest({"status": RUNNING, "settings": {"docs": []}, "shaping": {}, "counts": {}})
     with pytest.raises(UserError, match="is not finished"):
-        read_finished(tmp_path)
+        read_finished(tmp_path, GENERATE)
 
 
 def test_the_manifest_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-OURS = ["empty.jsonl", *(f"tokens-{number:05d}.bin" for number in range(4)), "manifest.json", "run.json", "validation/manifest.json"]  # fmt: skip
+OURS = ["empty.jsonl", *(f"tokens-{number:05d}.bin" for number in range(4)), "validation/manifest.json", "manifest.json", "run.json"]  # fmt: skip
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -173,6 +173,42 @@ def test_nothing_is_mixed_or_overwritten(folder: Path, url: str, tmp_path: Path)
     with pytest.raises(UserError, match="is there and is another file"):
         download(url, tmp_path / "back")
     assert here(tmp_path / "back") == {"manifest.json": b"mine"}
+
+
+def test_another_run_is_not_replaced(folder: Path, url: str, tmp_path: Path) -> None:
+    """Its files have the same names; the same run made again may take its place."""
+    for shard in ("3/16", "4/16"):
+        (folder / "run.json").write_text(json.dumps({"status": "finished", "shaping": {"shard": shard}}))
+        if shard == "3/16":
+            upload(folder, url)
+    before = there(url)
+    with pytest.raises(UserError, match="holds another run") as refused:
+        upload(folder, url)
+    assert "shard: '3/16' there, '4/16' here" in str(refused.value)
+    assert there(url) == before
+    Store.at(url).write("run.json", before["run.json"][:10])  # the upload of another was cut off
+    assert upload(folder, url).already == len(OURS) - 1
+
+
+def test_what_links_lead_to_is_sent_and_no_link_is_left_out(folder: Path, url: str, tmp_path: Path) -> None:
+    (tmp_path / "beside").mkdir()
+    (tmp_path / "beside/rows.bin").write_text("rows")
+    link = folder / "linked"
+    link.symlink_to(tmp_path / "beside/rows.bin")
+    assert upload(folder, url).files == len(OURS) + 1
+    assert there(url)["linked"] == b"rows"
+    for target in ("beside", "nowhere"):
+        link.unlink()
+        link.symlink_to(tmp_path / target)
+        with pytest.raises(UserError, match="linked is a link to a folder or to nothing"):
+            upload(folder, url)
+
+
+def test_the_name_of_the_list_is_taken(folder: Path, url: str) -> None:
+    (folder / DONE).write_text("mine")
+    with pytest.raises(UserError, match="has the name of a list"):
+        upload(folder, url)
+    assert not there(url)
 
 
 @pytest.mark.parametrize("path", ["../outside", "/etc/outside", "a/../../outside"])

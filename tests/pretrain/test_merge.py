@@ -256,21 +256,10 @@ def complaint(*arguments: object) -> str:
     return done.stderr
 
 
-def test_a_missing_shard_and_one_given_twice(shards: list[Path], tmp_path: Path) -> None:
-    said = complaint("merge", tmp_path / "all", shards[1], shards[1])
-    assert f"shard 1/{N} is given twice: {shards[1]} and {shards[1]}" in said
-    assert f"missing: shard 0/{N}, 2/{N}" in said
-    assert not (tmp_path / "all").exists()
-
-
-def test_what_is_no_finished_shard(undivided: Path, shards: list[Path], tmp_path: Path) -> None:
-    unfinished = shutil.copytree(shards[0], tmp_path / "unfinished")
-    manifest = run_of(unfinished)
-    (unfinished / "run.json").write_text(json.dumps(manifest | {"status": "running"}))
-    said = complaint("merge", tmp_path / "all", unfinished, undivided, tmp_path / "none", *shards[1:])
-    assert f"{unfinished} is not finished" in said
+def test_what_is_no_finished_shard_costs_nothing(undivided: Path, shards: list[Path], tmp_path: Path) -> None:
+    """All that can be wrong with them: tests/longreach/test_parts.py."""
+    said = complaint("merge", tmp_path / "all", undivided, *shards[1:])
     assert f"{undivided} is no shard: it was made without --shard" in said
-    assert f"{tmp_path / 'none'} is no run folder" in said
     assert "by its own prepare command" in said
     assert not (tmp_path / "all").exists()
 
@@ -284,12 +273,6 @@ def test_shards_with_different_settings(
     prepare(tmp_path / "other", "--shard", f"2/{N}", *more)
     said = complaint("merge", tmp_path / "all", *shards[:2], tmp_path / "other")
     assert f"{tmp_path / 'other'} has {name} " in said
-
-
-def test_shards_of_different_divisions(shards: list[Path], tmp_path: Path) -> None:
-    prepare(tmp_path / "half", "--shard", "0/2")
-    said = complaint("merge", tmp_path / "all", *shards, tmp_path / "half")
-    assert "divided in more than one way" in said
 
 
 def test_files_that_came_between_two_shards(tmp_path: Path) -> None:
@@ -323,6 +306,8 @@ def test_an_unfinished_shard_whose_files_changed_starts_anew(tmp_path: Path, mon
     done = pretrain("prepare", *arguments)
     assert done.exit_code == 0
     assert "starting anew" in done.stderr
+    prepare(tmp_path / "fresh", "--shard", "0/2", sources=arguments[:2])
+    assert digests(tmp_path / "0") == digests(tmp_path / "fresh")
 
 
 def test_a_file_that_two_shards_read_in_turn_and_that_changed(tmp_path: Path) -> None:
@@ -350,6 +335,19 @@ def test_a_shard_that_is_not_all_there(shards: list[Path], tmp_path: Path) -> No
     shutil.rmtree(other / "tokens")
     shutil.copytree(shards[1] / "tokens", other / "tokens")
     assert "holds other tokens than" in complaint("merge", tmp_path / "all", other, *shards[1:])
+
+
+def test_a_shard_of_another_version_and_one_of_another_command(shards: list[Path], tmp_path: Path) -> None:
+    older, records = (shutil.copytree(shards[0], tmp_path / name) for name in ("older", "records"))
+    state = json.loads((older / "tokens/state.json").read_text())
+    state["made_from"]["format"] -= 1
+    (older / "tokens/state.json").write_text(json.dumps(state))
+    said = complaint("merge", tmp_path / "all", older, *shards[1:])
+    assert f"{older}/tokens was written by another version of longreach" in said
+    manifest = run_of(records)
+    (records / "run.json").write_text(json.dumps(manifest | {"settings": {"docs": ["docs"], "shard": f"0/{N}"}}))
+    assert f"{records} is no run of prepare" in complaint("merge", tmp_path / "all", records, *shards[1:])
+    assert not (tmp_path / "all").exists()
 
 
 def test_a_folder_that_holds_something_else(undivided: Path, shards: list[Path], tmp_path: Path) -> None:

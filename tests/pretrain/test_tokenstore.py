@@ -1,12 +1,16 @@
 """What is committed survives, what is not is cut away, and nothing of another corpus is gone on with."""
 
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from longreach.errors import UserError
-from pretrain import tokenstore
+from pretrain import gathered, tokenstore
+from pretrain.encode import chained
+from pretrain.gathered import Gathered
 from pretrain.tokenstore import DOCUMENTS, SKIPPED, Batch, TokenFiles, TokenStore
 
 MADE_FROM = {"tokenizer": "a", "sources": ["x"]}
@@ -95,17 +99,48 @@ def test_a_file_that_lost_its_end_is_refused(tmp_path: Path) -> None:
         store(tmp_path).open()
 
 
-def test_many_files_are_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_files_are_read_as_one(tmp_path: Path) -> None:
     """Empty ones among them, and more than may be open at once."""
-    monkeypatch.setattr(tokenstore, "OPEN_FILES", 2)
     paths = [tmp_path / str(number) for number in range(6)]
     for number, path in enumerate(paths):
         path.write_bytes(np.full(number % 3, number, "<u2").tobytes())
-    files = TokenFiles(paths, np.dtype("<u2"))
+    files = TokenFiles(paths, np.dtype("<u2"), most_open=2)
     assert len(files) == 6
     for _ in range(2):
         assert [files.read(start, 1).tolist() for start in range(6)] == [[1], [2], [2], [4], [5], [5]]
     assert files.read(1, 2).tolist() == [2, 2]
+
+
+@pytest.fixture
+def few_files() -> Iterator[None]:
+    """Twenty more than are open now."""
+    least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (max(int(each.name) for each in Path("/proc/self/fd").iterdir()) + 20, most)
+    )
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (least, most))
+
+
+@pytest.mark.usefixtures("few_files")
+def test_more_shards_than_files_may_be_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They took turns at one file; lists and digests are read in pieces that end within a line."""
+    monkeypatch.setattr(gathered, "OPEN_FILES", 8)
+    monkeypatch.setattr(tokenstore, "BLOCK_BYTES", 64)
+    stores = []
+    for shard in range(40):
+        each = store(tmp_path / str(shard))
+        each.open()
+        each.append(0, batch([shard], [shard, 99], skipped=f'{{"shard": {shard}}}\n'.encode()))
+        each.finish(0)
+        each.finish(1)
+        stores.append(each)
+    found = Gathered.of(stores)
+    assert [found.texts.piece(0, document, 0, 1)[0] for document in range(80)] == [*range(40), *range(40)]
+    assert list(found.lines(SKIPPED)) == [f'{{"shard": {shard}}}\n'.encode() for shard in range(40)]
+    assert list(found.lines(DOCUMENTS)) == [b"{}\n"] * 80
+    digests = b"".join(bytes([number] * 32) for number in (0, 1) for _ in range(40))
+    assert found.progress[0].chain == chained("", digests)
 
 
 def test_a_finished_store_is_read_and_not_changed(tmp_path: Path) -> None:
@@ -124,3 +159,53 @@ def test_a_finished_store_is_read_and_not_changed(tmp_path: Path) -> None:
     assert not (tmp_path / "0.lengths").read_bytes()
     with pytest.raises(UserError, match="does not hold all tokens"):
         TokenStore.finished(tmp_path / "nothing", 2, np.dtype("<u2"))
+
+
+def filled(folder: Path) -> Path:
+    """A store of two sources, all of it there."""
+    first = store(folder)
+    first.open()
+    first.append(0, batch([1, 2, 3], [4], skipped=b"{}\n"))
+    first.append(1, batch([5, 6]))
+    first.finish(0)
+    first.finish(1)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b'{"made_from": {', b"[]", b"{}", b'{"made_from": {}, "progress": [1], "sizes": {}}']
+)
+def test_a_damaged_state_is_the_users_to_mend(tmp_path: Path, content: bytes) -> None:
+    (filled(tmp_path) / tokenstore.STATE).write_bytes(content)
+    for reading in (store(tmp_path).open, lambda: TokenStore.finished(tmp_path, 2, np.dtype("<u2"))):
+        with pytest.raises(UserError, match=r"state\.json is not what longreach writes"):
+            reading()
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("0.items", lambda whole: bytes(len(whole))),
+        ("0.lengths", lambda whole: bytes(len(whole))),
+        ("1.lengths", lambda whole: b"\xff" * len(whole)),
+        ("documents.jsonl", lambda whole: bytes(len(whole))),
+        ("skipped.jsonl", lambda whole: bytes(len(whole))),
+    ],
+)
+def test_a_file_of_the_right_size_that_is_another(tmp_path: Path, name: str, damage: Callable[[bytes], bytes]) -> None:
+    path = filled(tmp_path) / name
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError, match=f"{name} is damaged"):
+        TokenStore.finished(tmp_path, 2, np.dtype("<u2"))
+
+
+def test_an_empty_file_that_was_left_behind_is_missing(tmp_path: Path) -> None:
+    """As by a copy that leaves out what is empty."""
+    first = store(tmp_path)
+    first.open()
+    first.append(0, batch([1, 2, 3]))
+    first.finish(0)
+    first.finish(1)
+    (tmp_path / "skipped.jsonl").unlink()
+    with pytest.raises(UserError, match=r"skipped\.jsonl is missing"):
+        TokenStore.finished(tmp_path, 2, np.dtype("<u2"))

@@ -17,8 +17,9 @@ import huggingface_hub
 import pyarrow.parquet
 import pytest
 
+from topicrows import TOPICS, write_topics
+
 ROOT = Path(__file__).parents[2]
-TOPICS = sorted(topics.items())
 
 
 def selfinstruct(*arguments: object, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -37,12 +38,6 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def write_topics(path: Path, number: int = len(TOPICS)) -> Path:
-    rows = [{"id": name, "text": text, "source": "reference", "license": "PSF-2.0"} for name, text in TOPICS[:number]]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
 def one_complaint(done: subprocess.CompletedProcess[str], *words: str, status: int = 1) -> None:
     """One message, no traceback, the right exit status, and what it should speak of."""
     assert done.returncode == status, done.stderr
@@ -54,7 +49,7 @@ def one_complaint(done: subprocess.CompletedProcess[str], *words: str, status: i
 
 @pytest.fixture(scope="module")
 def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_topics(tmp_path_factory.mktemp("docs") / "topics.jsonl")
+    return write_topics(tmp_path_factory.mktemp("docs") / "topics.jsonl", source="reference", license="PSF-2.0")
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from pydoc_data.topics import topics
 from typing import Any
 
 import pytest
 
 from tinyllama import make_tiny_llama
+from topicrows import write_topics
 from vllmserver import VllmServer
 
 pytestmark = pytest.mark.vllm
@@ -26,10 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("docs") / "topics.jsonl"
-    rows = [{"id": name, "text": text} for name, text in sorted(topics.items())[:10]]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
+    return write_topics(tmp_path_factory.mktemp("docs") / "topics.jsonl", 10)
 
 
 def arguments(docs: Path, out: Path, model: Path) -> list[str]:

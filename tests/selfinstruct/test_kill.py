@@ -10,9 +10,10 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from pydoc_data.topics import topics
 
 import pytest
+
+from topicrows import write_topics
 
 ROOT = Path(__file__).parents[2]
 KILLS = 25
@@ -44,10 +45,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("docs") / "reference.jsonl"
-    rows = [{"id": name, "text": text} for name, text in sorted(topics.items())]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
+    return write_topics(tmp_path_factory.mktemp("docs") / "reference.jsonl")
 
 
 def command(docs: Path, server: str, out: Path) -> list[str]:

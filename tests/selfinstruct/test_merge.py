@@ -226,20 +226,6 @@ def complaint(*arguments: object) -> str:
     return done.stderr
 
 
-def test_a_missing_shard_and_one_given_twice(shards: list[Path], tmp_path: Path) -> None:
-    said = complaint("merge", tmp_path / "all", shards[1], shards[1])
-    assert f"shard 1/{N} is given twice: {shards[1]} and {shards[1]}" in said
-    assert f"missing: shard 0/{N}, 2/{N}" in said
-    assert not (tmp_path / "all").exists()
-
-
-def test_shards_of_different_divisions(shards: list[Path], tmp_path: Path) -> None:
-    generate(tmp_path / "half", "--shard", "0/2")
-    said = complaint("merge", tmp_path / "all", *shards, tmp_path / "half")
-    assert "divided in more than one way" in said
-    assert f"{tmp_path / 'half'} is shard 0/2" in said
-
-
 @pytest.mark.parametrize(
     ("more", "name"), [(("--seed", 5), "seed"), (("--limit", 9), "limit"), (("--min-score", 8), "min_score")]
 )
@@ -253,21 +239,19 @@ def test_shards_with_different_settings(more: tuple[object, ...], name: str, tmp
     assert not (tmp_path / "all").exists()
 
 
-def test_unfinished_shards_and_what_is_none_are_told_together(
+def test_a_shard_with_failures_is_told_beside_what_is_none(
     undivided: Path, shards: list[Path], tmp_path: Path, asking: tuple[object, ...]
 ) -> None:
-    failing, killed = tmp_path / "failing", tmp_path / "killed"
+    """All that can be wrong with any shard: tests/longreach/test_parts.py."""
+    failing = tmp_path / "failing"
     arguments = ("--docs", "docs.jsonl", "--shard", f"0/{N}", "--max-requests", 5, *asking)
     assert selfinstruct("generate", *arguments, "--out", failing).exit_code == 3
-    killed.mkdir()
-    (killed / "run.json").write_text((shards[1] / "run.json").read_text().replace('"finished"', '"running"'))
-    said = complaint("merge", tmp_path / "all", failing, killed, shards[2], undivided, tmp_path / "none")
+    said = complaint("merge", tmp_path / "all", failing, shards[2], undivided)
     assert f"{failing} is unfinished" in said
     assert f"requests of shard 0/{N} failed" in said
-    assert f"{killed} is not finished" in said
     assert f"{undivided} is no shard" in said
-    assert f"{tmp_path / 'none'} is no run folder" in said
-    assert str(shards[2]) not in said
+    assert "by its own generate command" in said
+    assert not (tmp_path / "all").exists()
 
 
 def test_one_folder_for_two_shards(shards: list[Path], tmp_path: Path, asking: tuple[object, ...]) -> None:

@@ -84,6 +84,31 @@ def test_a_name_that_says_nothing_is_met_with_the_option_that_does(dry_run: Any)
     assert "GPU hours: no --model is given; --shape takes" in dry_run(*SERVED).stdout
 
 
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        (None, "is no model: it has no config.json"),
+        ({"model_type": "gpt2", "n_embd": 8}, "its configuration gives no hidden_size"),
+        ({"model_type": "mixtral", "num_local_experts": 8}, "mixtral is a mixture of experts"),
+    ],
+)
+def test_a_model_whose_shape_cannot_be_told_still_has_its_requests_counted(
+    config: Any, why: str, dry_run: Any, tmp_path: Path
+) -> None:
+    """Where a server calls its model as a folder here happens to be called, too; but not where --shape asks for it."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    if config is not None:
+        (folder / "config.json").write_text(json.dumps(config))
+    found = figures(dry_run(*SERVED, "--model", folder, "--json"))
+    assert found["requests"] and found["needs"] is None
+    assert why in found["not_planned"]
+    assert "--shape takes" in found["not_planned"]
+    refused = dry_run(*SERVED, "--model", "x", "--shape", folder)
+    assert refused.exit_code == 1
+    assert why in refused.stderr
+
+
 def test_engines_that_are_not_planned_for(dry_run: Any) -> None:
     assert "the built-in engine needs none" in dry_run("--engine", "extractive").stdout
     said = dry_run("--engine", "transformers", "--model", "llama3.1-8b").stdout

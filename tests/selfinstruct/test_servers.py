@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from pydoc_data.topics import topics
 
 import pytest
 from click.testing import CliRunner, Result
@@ -15,6 +14,7 @@ from faultserver import ANSWER, Act, FaultServer, pair
 from longreach.engines import fleet
 from selfinstruct.cli import main
 from serverthread import Start, beside
+from topicrows import write_topics
 
 FILES = ("records.jsonl", "rejected.jsonl", "skipped.jsonl", "failed.jsonl")
 CONCURRENCY = 4  # at each server
@@ -39,10 +39,7 @@ def servers(start: Start) -> Iterator[list[FaultServer]]:
 
 @pytest.fixture(scope="module")
 def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("docs") / "reference.jsonl"
-    rows = [{"id": name, "text": text} for name, text in sorted(topics.items())]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
+    return write_topics(tmp_path_factory.mktemp("docs") / "reference.jsonl")
 
 
 def generate(docs: Path, out: Path, *servers: FaultServer) -> Result:

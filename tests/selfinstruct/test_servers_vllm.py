@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from pydoc_data.topics import topics
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from longreach.engines.server import servers_at
 from longreach.text.document import Document
 from tinyllama import make_tiny_llama
+from topicrows import TOPICS, write_topics
 from vllmserver import VllmServer, signal_group
 
 pytestmark = pytest.mark.vllm
@@ -30,7 +30,6 @@ ROOT = Path(__file__).parents[2]
 FILES = ("records.jsonl", "rejected.jsonl", "skipped.jsonl", "failed.jsonl")
 DOCUMENTS, LATE = 20, 12  # of them, those that come last
 BEFORE_THE_KILL = 12  # completions
-TOPICS = sorted(topics.items())[:DOCUMENTS]
 PATIENCE = 300.0  # seconds for each step
 QUOTE, BRACE = 2.2, 1.8  # weights of what ends a string and an object
 
@@ -60,10 +59,7 @@ def terse(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("docs") / "topics.jsonl"
-    rows = [{"id": name, "text": text} for name, text in TOPICS]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
+    return write_topics(tmp_path_factory.mktemp("docs") / "topics.jsonl", DOCUMENTS)
 
 
 @pytest.fixture
@@ -143,7 +139,7 @@ class Generation:
 def busiest_late(servers: list[VllmServer]) -> VllmServer:
     """The one that gets most of the last documents: ports are drawn anew each time, and with them who gets what."""
     places = servers_at([server.url for server in servers], "", 1)
-    late = [Document(name, name, text).sha256 for name, text in TOPICS[-LATE:]]
+    late = [Document(name, name, text).sha256 for name, text in TOPICS[DOCUMENTS - LATE : DOCUMENTS]]
     owners = Counter(max(range(len(places)), key=lambda index: places[index].rank(sha256)) for sha256 in late)
     return servers[owners.most_common(1)[0][0]]
 

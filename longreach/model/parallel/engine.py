@@ -54,6 +54,9 @@ class Engine(Protocol):
     def restore(self, moments: Mapping[str, torch.Tensor]) -> None:
         """Take up what `moments` of any engine gave, with any number of processes."""
 
+    def release(self) -> None:
+        """Training is over: nothing but the caller holds the model any more."""
+
 
 def saved(model: Any) -> Named:
     """What a checkpoint holds, where it lies: of an adapter all that is trained, by every name that it has."""

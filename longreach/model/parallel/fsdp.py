@@ -76,6 +76,9 @@ class FullyShard:
             shards = {moment: _sharded_like(parameter, each) for moment, each in whole.items()}
             self.stepped.state[parameter] = {STEP: moments[STEP].to(parameter.device), **shards}
 
+    def release(self) -> None:
+        """PyTorch keeps nothing."""
+
 
 def _blocks(model: Any) -> Iterator[nn.Module]:
     """The layers that the model's authors keep in one piece."""

@@ -4,7 +4,7 @@ What is offered was proven to give the gradients of one process (docs/parallel.m
 where it says how ZeRO shards; what longreach decides itself, and what would change the numbers, is refused by name.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,6 +32,8 @@ REFUSED = {
     "sequence_parallel_size": "stock Ulysses multiplies the gradients of ZeRO 2 by its degree and lets the "
     "documents of a row see each other: use --sequence-parallel",
 }
+OFFLOADS = ("offload_optimizer", "offload_param")
+OFFLOAD_TAKEN = frozenset({"device", "pin_memory"})
 TAKEN = frozenset({"zero_optimization", "steps_per_print", "wall_clock_breakdown"})
 ZERO_TAKEN = frozenset(
     {
@@ -41,8 +43,7 @@ ZERO_TAKEN = frozenset(
         "reduce_bucket_size",
         "allgather_bucket_size",
         "sub_group_size",
-        "offload_optimizer",
-        "offload_param",
+        *OFFLOADS,
         "stage3_max_live_parameters",
         "stage3_max_reuse_distance",
         "stage3_prefetch_bucket_size",
@@ -125,9 +126,24 @@ def _top_problems(given: Mapping[str, Any]) -> Iterator[str]:
 def _zero_problems(section: Mapping[str, Any]) -> Iterator[str]:
     if section.get("stage") not in (2, 3):
         yield f"stage is {section.get('stage')}: 2 and 3 are offered (1 saves less and costs no less, 0 is DDP)"
-    for name in section.keys() - ZERO_TAKEN:
-        yield f"zero_optimization.{name} was not tried, so whether it changes the numbers is not known: leave it out"
-    for name in ("offload_optimizer", "offload_param"):
-        device = (section.get(name) or {}).get("device", "cpu")
-        if device not in ("cpu", "none"):
-            yield f"{name} to {device} was not tried: the host (cpu) was"
+    yield from _untried(section.keys() - ZERO_TAKEN, "zero_optimization")
+    for name in OFFLOADS:
+        if section.get(name) not in (None, AUTO):
+            yield from _offload_problems(name, section[name], section.get("stage"))
+
+
+def _offload_problems(name: str, given: object, stage: object) -> Iterator[str]:
+    if not isinstance(given, dict):
+        yield f'{name} is {given!r}: {{"device": "cpu"}} is meant'
+        return
+    device = given.get("device", "none")
+    if device not in ("cpu", "none"):
+        yield f"{name} to {device} was not tried: the host (cpu) was"
+    if name == OFFLOADS[1] and device == "cpu" and stage == 2:
+        yield f"{name} is of stage 3: ZeRO 2 passes over it"
+    yield from _untried(given.keys() - OFFLOAD_TAKEN, name)
+
+
+def _untried(names: Iterable[str], where: str) -> Iterator[str]:
+    for name in sorted(names):
+        yield f"{where}.{name} was not tried, so whether it changes the numbers is not known: leave it out"

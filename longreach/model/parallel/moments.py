@@ -12,12 +12,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from longreach.errors import UserError
+from longreach.model.chunks import MOMENTS_BYTES
 from longreach.model.parallel.engine import Named
 
-FILE_BYTES = 4_000_000_000
 
-
-def write_moments(moments: Named, folder: Path, file_bytes: int = FILE_BYTES) -> None:
+def write_moments(moments: Named, folder: Path, file_bytes: int = MOMENTS_BYTES) -> None:
     """As many files as it takes."""
     held: dict[str, torch.Tensor] = {}
     for name, tensor in moments:

@@ -57,3 +57,6 @@ class Whole:
         for name, parameter in trained(self.model):
             found = {moment: moments[f"{moment}.{name}"].to(parameter.device) for moment in MOMENTS}
             self.stepped.state[parameter] = {STEP: moments[STEP].to(parameter.device), **found}
+
+    def release(self) -> None:
+        """PyTorch keeps nothing."""

@@ -9,12 +9,15 @@ in 0.19.8, and is held by the tests of gradients and of going on.
 """
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import deepspeed
 import torch
 from deepspeed.runtime.utils import combine_grad_norm_groups
+from deepspeed.runtime.zero.parameter_offload import FWD_MODULE_STACK
+from deepspeed.runtime.zero.partitioned_param_coordinator import PartitionedParameterCoordinator
 from deepspeed.utils import (
     safe_get_full_fp32_param,
     safe_get_full_grad,
@@ -111,6 +114,10 @@ class Zero:
             for moment in MOMENTS:
                 self._shards.set(parameter, moments[f"{moment}.{name}"], moment)
 
+    def release(self) -> None:
+        self._engine.destroy()
+        _forget_modules()
+
 
 class Patient(AdamW):  # type: ignore[misc]
     """AdamW that can be told to let one step go by: DeepSpeed then clears up as it always does."""
@@ -135,6 +142,13 @@ class Stepper:
         """Apply the gradients, clipped, or clear them away."""
         self._engine.step()
         self._inner.waits = False
+
+
+def _forget_modules() -> None:
+    """DeepSpeed 0.19.8 keeps those of every model that it ever sharded: in a list, and in the cache of a method."""
+    FWD_MODULE_STACK.clear()
+    cached = vars(PartitionedParameterCoordinator)["_PartitionedParameterCoordinator__params_to_release"]
+    inspect.getclosurevars(cached).nonlocals["func"].cache_clear()
 
 
 class _Shards:

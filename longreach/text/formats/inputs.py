@@ -18,9 +18,9 @@ from longreach.errors import UserError, missing_extra
 from longreach.text.document import Skipped
 from longreach.text.formats import reasons
 from longreach.text.formats.kinds import DOCUMENTS, kind_of, require_packages
-from longreach.text.formats.remote import SAVED_DATASET, files_at
+from longreach.text.formats.remote import SAVED_DATASET, Remote, files_at
 from longreach.text.formats.source import Source, as_text
-from longreach.urls import is_url
+from longreach.urls import is_plain, is_url, without_keys
 
 DATASET_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(:\w[\w.-]*)?")  # and its split
 WAYS = "give files, folders, globs in quotes, URLs, or the name of a Hugging Face dataset"
@@ -144,7 +144,15 @@ class Finder:
                 self.repeats += 1
             else:
                 self.seen.add(file.key)
-                self._take(file.url, file.size, file.named)
+                self._take_remote(file)
+
+    def _take_remote(self, file: Remote) -> None:
+        if is_plain(file.url):
+            self._take(file.url, file.size, file.named)
+        else:
+            self._skip(
+                without_keys(file.url), reasons.UNREADABLE, "a URL with this name says something else; rename it"
+            )
 
     def _glob(self, path: Path) -> None:
         plain = next(number for number, part in enumerate(path.parts) if glob.has_magic(part))

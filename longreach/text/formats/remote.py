@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from longreach.errors import UserError
 from longreach.stores import Store
+from longreach.urls import is_plain
 
 SAVED_DATASET = ("state.json", "dataset_dict.json")
 
@@ -31,6 +32,11 @@ def files_at(url: str) -> Iterator[Remote]:
         yield from _matches(store)
     else:
         raise UserError(f"{url}: no such file or folder")
+
+
+def versions_at(url: str) -> list[tuple[str, int, list[str]]]:
+    """URL, size and version of each file of a URL that can be read: others when the content of its files is."""
+    return [(each.url, each.size, Store.at(each.url).version()) for each in files_at(url) if is_plain(each.url)]
 
 
 def _folder(store: Store, path: str) -> Iterator[Remote]:

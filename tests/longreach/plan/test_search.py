@@ -8,8 +8,8 @@ from longreach.model.aliases import aliases
 from longreach.model.flops import shape_of
 from longreach.model.parallel.mode import SHARD_GRAD_OP
 from longreach.plan.gpus import GPUS, Node, find_node
+from longreach.plan.host import host
 from longreach.plan.layout import ACTIVATIONS, DDP, FSDP, LORA, OPTIMIZER, QLORA, SHARDING, ZERO2, ZERO3, Layout
-from longreach.plan.memory import memory
 from longreach.plan.search import (
     GRAIN,
     adapter_instead,
@@ -111,14 +111,14 @@ def test_nothing_that_is_changed_is_superfluous(model: str, length: int, node: N
 
 def test_a_host_that_is_full_does_not_help() -> None:
     asked = layout(262_144, 8, mode=ZERO3, checkpointing=True, offload=frozenset({OPTIMIZER, ACTIVATIONS}))
-    needed = 8 * memory(SHAPES["llama2-7b"], asked).host
+    needed = host(SHAPES["llama2-7b"], asked, H100).fullest
     roomy, tight = (Node("n", GPUS["h100"], 8, needed + more) for more in (1, -1))
     assert fits(SHAPES["llama2-7b"], asked, roomy)
     assert not fits(SHAPES["llama2-7b"], asked, tight)
 
 
 def test_gpus_are_doubled_until_it_fits() -> None:
-    asked, node = layout(16_384, 1), Node("n", GPUS["h100"], 8, 100.0)
+    asked, node = layout(16_384, 1), Node("n", GPUS["h100"], 8, 300.0)
     needed = fewest_gpus(SHAPES["llama2-70b"], asked, node)
     assert needed and needed > 1
     assert least_change(SHAPES["llama2-70b"], replace(asked, gpus=needed), node)

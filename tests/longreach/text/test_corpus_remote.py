@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -197,6 +198,9 @@ def test_stores_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
         ("https://hush@host/x.jsonl", "https://***@host/x.jsonl"),
         ("https://host/x.jsonl?X-Amz-Signature=hush&a=b", "https://host/x.jsonl?***"),
         ("s3://hush:hush@bucket/a/b", "s3://***@bucket/a/b"),
+        ("s3://hush:+hu/hush@bucket/a/b", "s3://***@bucket/a/b"),  # half of the keys of S3 have a slash
+        ("ftp://me:hush@hush@host/x", "ftp://***@host/x"),
+        ("HTTPS://hush@host/x.jsonl", "HTTPS://***@host/x.jsonl"),
     ],
 )
 def test_a_url_with_a_key_is_refused_and_the_key_not_shown(given: str, shown: str, tmp_path: Path) -> None:
@@ -213,7 +217,17 @@ def test_a_url_with_a_key_is_refused_and_the_key_not_shown(given: str, shown: st
         assert not out.exists()
 
 
-@pytest.mark.parametrize("good", ["s3://bucket/a@2024/x.txt", "hf://datasets/me/set@main", "sftp://me@host/x"])
+@pytest.mark.parametrize(
+    "good",
+    [
+        "s3://bucket/a@2024/x.txt",
+        "s3://bucket/a:b@c",
+        "hf://datasets/me/set@main",
+        "sftp://me@host/x",
+        "http://host:8080/a@b/x.txt",
+        "http://[::1]:8080/x.txt",
+    ],
+)
 def test_an_at_sign_is_no_key(good: str) -> None:
     from longreach.urls import with_keys
 
@@ -291,18 +305,57 @@ def test_the_mark_of_a_folder_is_no_file() -> None:
     memory.rm("/marked", recursive=True)
 
 
-def test_a_web_server(place: Path) -> None:
-    """That of the standard library cannot begin in the middle of a file, which fsspec tells by a ValueError."""
-    (place / "large.txt").write_text("word " * 3_000_000)  # more than is fetched at once
-    serve = partial(SimpleHTTPRequestHandler, directory=str(place))
-    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+def test_a_name_that_a_url_cannot_hold_costs_that_file_only() -> None:
+    memory = fsspec.filesystem("memory")
+    for name in ("a::b.txt", "what?x=1.txt", "plain.txt"):
+        memory.pipe_file(f"/odd/{name}", TEXT.encode() * 9)
+    found = list(Corpus(["memory://odd"]))
+    memory.rm("/odd", recursive=True)
+    assert [item.path for item in found if isinstance(item, Document)] == ["memory://odd/plain.txt"]
+    notes = [(item.path, item.reason) for item in found if isinstance(item, Skipped)]
+    assert notes == [("memory://odd/a::b.txt", "unreadable"), ("memory://odd/what?***", "unreadable")]
+
+
+class SendsOn(SimpleHTTPRequestHandler):
+    """A server whose files are behind signed URLs that have run out, as those of model hubs."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "5000")
+        self.send_header("Accept-Ranges", "bytes")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        signed = "?X-Amz-Signature=hush" in self.path
+        self.send_response(403 if signed else 302)
+        self.send_header("Location", f"{self.path}?X-Amz-Signature=hush")
+        self.end_headers()
+
+
+@contextmanager
+def serving(handler: Callable[..., Any]) -> Iterator[str]:
+    """The URL of a web server."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        url = f"http://127.0.0.1:{server.server_port}"
         try:
-            assert [item.path for item in Corpus([f"{url}/zz"]) if isinstance(item, Document)] == [f"{url}/zz"]
-            assert "doesn't appear to support range requests" in problem(f"{url}/large.txt")
-            assert "no such file" in problem(f"{url}/nothing.txt")
+            yield f"http://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_the_signature_of_a_url_that_a_server_sends_on_to_is_not_shown() -> None:
+    with serving(SendsOn) as url:
+        said = problem(f"{url}/x.txt")
+    assert "403" in said
+    assert "hush" not in said
+
+
+def test_a_web_server(place: Path) -> None:
+    """That of the standard library cannot begin in the middle of a file, which fsspec tells by a ValueError."""
+    (place / "large.txt").write_text("word " * 3_000_000)  # more than is fetched at once
+    with serving(partial(SimpleHTTPRequestHandler, directory=str(place))) as url:
+        assert [item.path for item in Corpus([f"{url}/zz"]) if isinstance(item, Document)] == [f"{url}/zz"]
+        assert "doesn't appear to support range requests" in problem(f"{url}/large.txt")
+        assert "no such file" in problem(f"{url}/nothing.txt")

@@ -21,7 +21,11 @@ pytestmark = pytest.mark.timeout(1200)  # the first test of each number of proce
 ADAPTER = {"steps": "2@64", "lora": True, "tied": True, "gradient_checkpointing": True, "ragged": True}
 HALF = {"steps": "3@64", "dtype": "bfloat16", "save_every": 3, "validate_every": 0}
 CLIPPED = {"steps": "3@64", "clip": 0.5, "save_every": 3}
+STAGES = {"steps": "1@64,1@128,1@64", "validate_every": 0}
 SKIPPED = {"steps": "4@64", "save_every": 1, "keep_checkpoints": 0, "skip_bad_batches": True}
+
+
+ENGINES = ("ddp", "fsdp", "zero2", "zero3")
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +37,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "adapter": {"plan": ADAPTER},
         "half": {"plan": HALF},
         "clipped": {"plan": CLIPPED},
+        "stages": {"plan": STAGES},
     }
     torchrun(folder, 1, runs)
     return folder
@@ -49,6 +54,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
         runs[f"half-{name}"] = {"plan": HALF | MODES[name]}
         runs[f"clipped-{name}"] = {"plan": CLIPPED | MODES[name]}
         runs[f"skipped-{name}"] = {"plan": SKIPPED | MODES[name], "spoil": "bad step"}
+    for name in ENGINES:
+        runs[f"stages-{name}"] = {"plan": STAGES | MODES[name], "spoil": "watched"}
     runs["mixing"] = {"plan": RAGGED | SHARED, "spoil": "mixing"}
     torchrun(folder, 2, runs)
     return folder
@@ -120,6 +127,15 @@ def test_a_step_that_is_left_out_changes_nothing(two: Path, mode: str) -> None:
     assert all(each.equal(Moments(after)[name]) for name, each in Moments(before).items())
     assert not any(each.equal(later[name]) for name, each in ours.items())
     assert all(each.isfinite().all() for each in later.values())
+
+
+@pytest.mark.parametrize("mode", ENGINES)
+def test_a_stage_leaves_nothing_of_its_model(one: Path, two: Path, mode: str) -> None:
+    folder = two / f"stages-{mode}"
+    there = [(folder / f"alive-{rank}.txt").read_text().split() for rank in range(2)]
+    assert there == [["0"] * 4, ["0"] * 3]  # three stages, and the first process' finished model
+    ours, theirs = (recorded(each) for each in (one / "stages", folder))
+    assert [figures(line) for line in theirs] == [pytest.approx(figures(line), rel=1e-4) for line in ours]
 
 
 def test_a_model_that_cannot_share_rows_is_refused(two: Path) -> None:

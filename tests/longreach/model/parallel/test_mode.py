@@ -55,6 +55,13 @@ def test_a_configuration_written_for_transformers_is_taken(tmp_path: Path) -> No
         ),
         ({"zero_optimization": {"stage": 2, "reduce_scatter": False}}, "reduce_scatter was not tried"),
         ({"zero_optimization": {"stage": 3, "offload_param": {"device": "nvme"}}}, "offload_param to nvme"),
+        ({"zero_optimization": {"stage": 3, "offload_optimizer": "cpu"}}, "offload_optimizer is 'cpu': {\"device\""),
+        ({"zero_optimization": {"stage": 3, "offload_param": True}}, "offload_param is True"),
+        ({"zero_optimization": {"stage": 2, "offload_param": {"device": "cpu"}}}, "offload_param is of stage 3"),
+        (
+            {"zero_optimization": {"stage": 3, "offload_optimizer": {"device": "cpu", "ratio": 0.5}}},
+            "offload_optimizer.ratio was not tried",
+        ),
         ({"zero_optimization": "auto"}, "no section zero_optimization"),
     ],
 )
