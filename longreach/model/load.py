@@ -18,7 +18,7 @@ try:
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
-    from longreach.model.fourbit import four_bits
+    from longreach.model.fourbit import four_bits, keep_learning
     from longreach.model.ropeconfig import rope_notes, with_rope
     from longreach.model.rotary import check_rope
     from longreach.text.autotokenizer import auto_tokenizer
@@ -38,7 +38,7 @@ def load_model(
 ) -> tuple[Any, Any]:
     """The model of a folder or hub id and its tokenizer (None where it has none), ready for rows of `seq_len`.
 
-    With `four_bit`, its linear layers are frozen and in 4 bits, the rest in `dtype`, and all of it on the GPU.
+    With `four_bit`, its linear layers are frozen and in 4 bits, the rest in `dtype`, and all of it on the GPU, if any.
     """
     quantization = {"quantization_config": four_bits()} if four_bit else {}
     if Path(base).exists():
@@ -61,6 +61,8 @@ def load_model(
     _check_weights(base, report)
     check_rope(model)
     _check_generation(base, model)
+    if four_bit:
+        keep_learning(model)
     return model, own_tokenizer(base)
 
 

@@ -69,8 +69,8 @@ def train(
 
     `load(rope, seq_len)` gives the model as it is before the first step: float32 weights, on the CPU, attention
     "longreach", adapters added, its generation_config as the finished model shall have it. Weights of 4 bits are on
-    the GPU already. The model answers `samples` whenever it is validated. The caller holds the folder and has made
-    sure that it belongs to these settings.
+    the GPU already, where there is one. The model answers `samples` whenever it is validated. The caller holds the
+    folder and has made sure that it belongs to these settings.
     """
     check_processes(settings.mode)
     meet(settings.mode.sequence)

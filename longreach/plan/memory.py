@@ -128,7 +128,7 @@ def _passes(shape: Shape, layout: Layout) -> list[Moment]:
     mlp = kept + recomputed_bytes(shape, layout) + mlp_in_flight(shape, numbers, TILES if layout.tiled_mlp else 1)
     before = before_mlp_bytes(shape, layout) if layout.checkpointing else 0
     attention = kept + before + attention_in_flight(shape, numbers, layout.sequence_parallel)
-    there += gathered_bytes(shape, layout)
+    there += gathered_bytes(shape, layout) + unpacked_bytes(shape, layout)
     casts += _gathered_outside(shape, layout) + _gathered_until_backward(shape, layout)
     return [
         Moment(LOSS, tokens * (kept + last_bytes(shape, numbers)), loss_bytes(shape, layout), casts),
@@ -259,8 +259,13 @@ def cast_bytes(shape: Shape, layout: Layout) -> int:
 
 
 def block_casts(shape: Shape, layout: Layout) -> int:
-    """Those of one block: what 4 bits are unpacked to, too."""
-    return 2 * shape.block_matrices if numbers_of(layout) == AUTOCAST else 0
+    """Those of one block."""
+    return 2 * shape.block_matrices if numbers_of(layout) == AUTOCAST and layout.mode != QLORA else 0
+
+
+def unpacked_bytes(shape: Shape, layout: Layout) -> int:
+    """The largest matrix of a block, which bitsandbytes unpacks to bfloat16 when it is multiplied, one at a time."""
+    return 2 * shape.hidden * max(shape.intermediate, shape.attended) if layout.mode == QLORA else 0
 
 
 def gathered_bytes(shape: Shape, layout: Layout) -> int:

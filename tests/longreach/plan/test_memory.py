@@ -233,6 +233,7 @@ def test_four_bits_need_no_rounded_copies() -> None:
     adapter, four = (memory(SEVEN, replace(ALONE, mode=mode, lora=16)) for mode in (LORA, QLORA))
     assert four.weights < adapter.weights / 4
     assert four.activations == adapter.activations
+    assert four.buffers * 1e9 == 2 * 4_096 * 11_008  # the largest matrix, unpacked for its product
 
 
 @pytest.mark.parametrize(
