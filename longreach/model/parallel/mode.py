@@ -124,10 +124,12 @@ def _top_problems(given: Mapping[str, Any]) -> Iterator[str]:
 
 def _zero_problems(section: Mapping[str, Any]) -> Iterator[str]:
     if section.get("stage") not in (2, 3):
-        yield f"stage is {section.get('stage')}: 2 and 3 are offered (1 saves less and costs no less, 0 is DDP)"
+        yield f"stage is {section.get('stage')!r}: 2 and 3 are offered (1 saves less and costs no less, 0 is DDP)"
     for name in section.keys() - ZERO_TAKEN:
         yield f"zero_optimization.{name} was not tried, so whether it changes the numbers is not known: leave it out"
     for name in ("offload_optimizer", "offload_param"):
-        device = (section.get(name) or {}).get("device", "cpu")
-        if device not in ("cpu", "none"):
+        where = section.get(name) or {}
+        if not isinstance(where, dict):
+            yield f'{name} is {where!r}: a section like {{"device": "cpu"}} is meant'
+        elif (device := where.get("device", "cpu")) not in ("cpu", "none"):
             yield f"{name} to {device} was not tried: the host (cpu) was"

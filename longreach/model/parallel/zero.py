@@ -15,6 +15,7 @@ from typing import Any
 import deepspeed
 import torch
 from deepspeed.runtime.utils import combine_grad_norm_groups
+from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 from deepspeed.utils import (
     safe_get_full_fp32_param,
     safe_get_full_grad,
@@ -24,9 +25,11 @@ from deepspeed.utils import (
     safe_set_local_fp32_param,
     safe_set_local_optimizer_state,
 )
+from pydantic import ValidationError
 from torch import nn
 from torch.optim import AdamW
 
+from longreach.errors import UserError
 from longreach.model.parallel.engine import MOMENTS, STEP, Named, saved, trained
 from longreach.model.processes import rank, world
 
@@ -39,6 +42,7 @@ class Zero:
     shards, alone = True, False
 
     def __init__(self, section: Mapping[str, Any], *, half: bool, clip: float) -> None:
+        _require_readable(section)
         self._half, self._weights_too = half, section["stage"] == WEIGHTS
         self._settings = {
             "zero_optimization": dict(section),
@@ -110,6 +114,18 @@ class Zero:
         for name, parameter in trained(self.model):
             for moment in MOMENTS:
                 self._shards.set(parameter, moments[f"{moment}.{name}"], moment)
+
+
+def _require_readable(section: Mapping[str, Any]) -> None:
+    """UserError where DeepSpeed could not take a value as it is."""
+    try:
+        DeepSpeedZeroConfig(**section)
+    except ValidationError as error:
+        problems = [
+            f"zero_optimization.{'.'.join(map(str, each['loc']))} is {each['input']!r}: {each['msg']}"
+            for each in error.errors()
+        ]
+        raise UserError("\n".join(problems), "this is what DeepSpeed says of the file of --deepspeed") from error
 
 
 class Patient(AdamW):  # type: ignore[misc]
