@@ -3,6 +3,7 @@
 fsspec is loaded only where a URL is given.
 """
 
+import errno
 import io
 import traceback
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 from longreach.config import did_you_mean
 from longreach.errors import UserError, missing_extra
-from longreach.urls import KEYS, with_keys
+from longreach.urls import KEYS, is_url, with_keys
 
 CLIENTS = frozenset(  # the packages whose errors are a store's, beside every OSError
     "adlfs aiobotocore aiohttp azure botocore fsspec gcsfs google httpx huggingface_hub paramiko requests s3fs".split()
@@ -39,11 +40,18 @@ class Store:
             raise missing_extra("fsspec", url, "remote")
         import fsspec
 
+        if not is_url(url):
+            raise UserError(
+                f"{url!r} is no URL", "a URL starts with s3://, gs:// or the like; file:// is a folder of this machine"
+            )
         protocol = url.partition("://")[0]
         if "::" in url:
             raise UserError(f"{url}: chained URLs are not read", "copy what they hold to a place of its own")
         if protocol not in fsspec.available_protocols():
-            raise UserError(f"{url}: {protocol}:// is no store{did_you_mean(protocol, fsspec.available_protocols())}")
+            raise UserError(
+                f"{url}: {protocol}:// is no store{did_you_mean(protocol, fsspec.available_protocols())}",
+                "s3://, gs://, az://, hf:// and file:// are some",
+            )
         with told(url):
             try:
                 fs, path = fsspec.core.url_to_fs(url, **({"auto_mkdir": True} if protocol in LOCAL else {}))
@@ -163,9 +171,9 @@ def told(url: str) -> Iterator[None]:
         if not isinstance(error, OSError) and CLIENTS.isdisjoint(_packages(error)):
             raise
         said = str(error) or type(error).__name__
-        raise UserError(
-            f"{url}: {said}", f"check the address and the network; {KEYS}; the same command goes on"
-        ) from error
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        mend = "free some space" if full else f"check the address and the network; {KEYS}"
+        raise UserError(f"{url}: {said}", f"{mend}; the same command goes on") from error
 
 
 def _packages(error: Exception) -> Iterator[str]:

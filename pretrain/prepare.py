@@ -126,7 +126,7 @@ def make_rows(job: Job, folder: RunFolder, gathered: Gathered, *, dry_run: bool,
     folder.write_manifest(job.manifest(RUNNING, counts))
     manifest = publish(gathered, divided, write_rows(divided, job.tokenizer, job.settings, job.specs), job.settings)
     folder.write_manifest(job.manifest(FINISHED, counts))
-    show_rows(divided, manifest, job.settings.folder, as_json=as_json)
+    show_rows(divided, manifest, counts["documents"], job.settings.folder, as_json=as_json)
 
 
 def require_same(folder: RunFolder, counts: dict[str, Any]) -> None:
@@ -229,7 +229,7 @@ def require_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free + there
     if free < needed:
         raise UserError(
-            f"the rows need {needed / 1e9:.2f} GB and the disk has {free / 1e9:.2f} GB free",
+            f"the rows need {needed / 1e6:,.1f} MB and the disk has {free / 1e6:,.1f} MB free",
             "free some space and run the same command: it goes on where it was",
         )
 
