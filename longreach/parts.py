@@ -26,7 +26,10 @@ class Part:
         if not (named := manifest["settings"].get("shard")):
             raise UserError(f"{folder} is no shard: it was made without --shard")
         shaping = {name: value for name, value in manifest["shaping"].items() if name != "shard"}
-        return cls(folder, Shard.of(named), manifest, shaping)
+        try:
+            return cls(folder, Shard.of(str(named)), manifest, shaping)
+        except ValueError as error:
+            raise UserError(f"{folder / 'run.json'}: {error}", "was this file edited?") from error
 
 
 def read_parts(folders: Sequence[Path], command: str, part_of: Callable[[Path, str], Part] = Part.of) -> list[Part]:

@@ -3,6 +3,7 @@
 fsspec is loaded only where a URL is given.
 """
 
+import errno
 import io
 import traceback
 from collections.abc import Iterator
@@ -45,11 +46,18 @@ class Store:
             raise missing_extra("fsspec", url, "remote")
         import fsspec
 
+        if not is_url(url):
+            raise UserError(
+                f"{url!r} is no URL", "a URL starts with s3://, gs:// or the like; file:// is a folder of this machine"
+            )
         protocol = url.partition("://")[0]
         if "::" in url:
             raise UserError(f"{url}: chained URLs are not read", "copy what they hold to a place of its own")
         if protocol not in fsspec.available_protocols():
-            raise UserError(f"{url}: {protocol}:// is no store{did_you_mean(protocol, fsspec.available_protocols())}")
+            raise UserError(
+                f"{url}: {protocol}:// is no store{did_you_mean(protocol, fsspec.available_protocols())}",
+                "s3://, gs://, az://, hf:// and file:// are some",
+            )
         with told(url):
             try:
                 fs, path = fsspec.core.url_to_fs(url, **({"auto_mkdir": True} if protocol in LOCAL else {}))
@@ -177,9 +185,9 @@ def told(url: str) -> Iterator[None]:
         if not isinstance(error, OSError) and CLIENTS.isdisjoint(_packages(error)):
             raise
         said = without_keys(str(error)) or type(error).__name__
-        raise UserError(
-            f"{url}: {said}", f"check the address and the network; {KEYS}; the same command goes on"
-        ) from error
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        mend = "free some space" if full else f"check the address and the network; {KEYS}"
+        raise UserError(f"{url}: {said}", f"{mend}; the same command goes on") from error
 
 
 def _packages(error: Exception) -> Iterator[str]:

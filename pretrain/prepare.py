@@ -78,7 +78,7 @@ def make_rows(job: Job, folder: RunFolder, gathered: Gathered, *, dry_run: bool,
     folder.write_manifest(job.manifest(RUNNING, counts))
     manifest = publish(gathered, divided, write_rows(divided, job.tokenizer, job.settings, job.specs), job.settings)
     folder.write_manifest(job.manifest(FINISHED, counts))
-    show_rows(divided, manifest, job.settings.folder, as_json=as_json)
+    show_rows(divided, manifest, counts["documents"], job.settings.folder, as_json=as_json)
 
 
 def require_same(folder: RunFolder, counts: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from longreach.tables import print_json
 from pretrain.divide import Divided
 from pretrain.mixplan import offenders
 from pretrain.planview import plan_rows, print_planned, print_realised
+from pretrain.tokenstore import SKIPPED
 
 PADDED = 0.01  # from this share on, padding is worth a word
 
@@ -46,8 +47,10 @@ def show_shard(counts: dict[str, Any], shard: str, folder: Path, *, as_json: boo
     sys.stderr.write("when all shards are there: pretrain merge OUT SHARD...\n")
 
 
-def show_rows(divided: Divided, manifest: dict[str, Any], folder: Path, *, as_json: bool) -> None:
-    """The table of what came out, and loudly what came out other than planned."""
+def show_rows(
+    divided: Divided, manifest: dict[str, Any], inputs: dict[str, int], folder: Path, *, as_json: bool
+) -> None:
+    """The table of what came out, and loudly what came out other than planned; `inputs`: what became of them."""
     if as_json:
         print_json(manifest)
     else:
@@ -55,6 +58,11 @@ def show_rows(divided: Divided, manifest: dict[str, Any], folder: Path, *, as_js
         sys.stdout.write(
             f"{manifest['rows']:,} rows of {manifest['seq_len']:,} tokens, {manifest['padding_share']:.3%} padding, "
             f"{manifest['cut_documents']:,} documents cut, {manifest['lost_tokens']:,} tokens lost -> {folder}\n"
+        )
+        held_out = sum(map(len, divided.held_out))
+        sys.stdout.write(
+            f"{inputs['found']:,} inputs: {inputs['read']:,} documents, {held_out:,} of them held out for validation; "
+            f"{inputs['skipped']:,} skipped" + (f", listed in {folder / SKIPPED}\n" if inputs["skipped"] else "\n")
         )
     for offence in offenders(divided.plan):
         sys.stderr.write(f"warning: not as planned: {offence}\n")

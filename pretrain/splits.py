@@ -51,7 +51,7 @@ def require_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free + there
     if free < needed:
         raise UserError(
-            f"the rows need {needed / 1e9:.2f} GB and the disk has {free / 1e9:.2f} GB free",
+            f"the rows need {needed / 1e6:,.1f} MB and the disk has {free / 1e6:,.1f} MB free",
             "free some space and run the same command: it goes on where it was",
         )
 

@@ -5,6 +5,9 @@ from pathlib import Path
 import click
 
 from longreach.cli import Command, Group
+from longreach.errors import UserError
+
+PASSING = ("memory://",)  # stores of this process alone
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -48,6 +51,8 @@ def upload(folder: Path, url: str) -> None:
     """
     from longreach.transfer import upload as send
 
+    if url.startswith(PASSING):
+        raise UserError(f"{url} would be gone when this command ends", "give a store that lasts")
     moved = send(folder, url)
     click.echo(f"{moved.files:,} files, {moved.bytes:,} bytes -> {url}; {moved.already:,} were there")
 

@@ -14,6 +14,9 @@ from longreach.plan.plan import Plan, Run
 STAGES = {ZERO2: 2, ZERO3: 3}
 FSDP_WAYS = {FSDP: FULL_SHARD, SHARD_GRAD_OP: SHARD_GRAD_OP}
 DEEPSPEED = "deepspeed.json"
+PROGRAMS = {"pretrain": "pretrain continue", "finetune": "finetune sft"}
+DATA = {"pretrain": ("--data", "ROWS"), "finetune": ("--long", "RECORDS")}  # the option, and what it takes
+NODES = '"${NODE_RANK:?the number of this node, from 0}" "${MASTER_ADDR:?the address of node 0}"'
 RECIPE, LARGE_RECIPE = "recipes/llama2-7b-32k.sh", "recipes/llama2-70b-16k.sh"
 
 
@@ -27,11 +30,20 @@ def command(run: Run, layout: Layout, per_node: int, stages: str = "", folder: s
 
     `folder` is where the deepspeed.json lies that ZeRO is told by.
     """
-    words = [*_launcher(layout, per_node), *_program(run), "--base", shlex.quote(run.name)]
+    return _line(
+        run, layout, per_node, stages, DATA[run.program][1], shlex.quote(str(Path(folder or "DIR") / DEEPSPEED))
+    )
+
+
+def _line(run: Run, layout: Layout, per_node: int, stages: str, data: str, settings: str) -> str:
+    """`data` and the path of the `settings` of ZeRO are words of the shell."""
+    option, _ = DATA[run.program]
+    words = [*_launcher(layout, per_node), "-m", *PROGRAMS[run.program].split(), option, data]
+    words += ["--base", shlex.quote(run.name)]
     words += ["--stages", stages] if stages else ["--seq-len", str(run.seq_len)]
     words += ["--steps", str(run.steps), "--batch-tokens", str(run.batch_tokens), *_rows_at_once(run, layout)]
     words += ["--gradient-checkpointing"] * layout.checkpointing
-    words += _sharing(layout, folder)
+    words += _sharing(layout, settings)
     words += ["--lora", str(layout.lora)] if layout.adapter else []
     return " ".join([*words, *(["--qlora"] if layout.mode == QLORA else [])])
 
@@ -47,21 +59,15 @@ def _launcher(layout: Layout, per_node: int) -> list[str]:
     return ["torchrun", *nodes, "--nproc-per-node", str(per_node)]
 
 
-def _program(run: Run) -> list[str]:
-    if run.program == "pretrain":
-        return ["-m", "pretrain", "continue", "--data", "ROWS"]
-    return ["-m", "finetune", "sft", "--long", "RECORDS"]
-
-
 def _rows_at_once(run: Run, layout: Layout) -> list[str]:
     if run.program == "pretrain":
         return ["--micro-batch", str(layout.rows)]
     return ["--micro-batch-tokens", str(layout.rows * layout.seq_len)]
 
 
-def _sharing(layout: Layout, folder: str) -> list[str]:
+def _sharing(layout: Layout, settings: str) -> list[str]:
     words = ["--fsdp", FSDP_WAYS[layout.mode]] if layout.mode in FSDP_WAYS else []
-    words += ["--deepspeed", shlex.quote(str(Path(folder or "DIR") / DEEPSPEED))] if layout.mode in STAGES else []
+    words += ["--deepspeed", settings] if layout.mode in STAGES else []
     if layout.sequence_parallel > 1:
         words += ["--sequence-parallel", str(layout.sequence_parallel)]
     return words
@@ -96,11 +102,16 @@ def shard_settings(plan: Plan, layout: Layout) -> tuple[str, dict[str, Any]] | N
     return DEEPSPEED, deepspeed(layout, plan.shape.hidden, plan.shape.block_matrices)
 
 
-def script(plan: Plan, layout: Layout, stages: str = "", folder: str = "") -> Sequence[str]:
-    """The lines of launch.sh; one that longreach cannot run yet says so and ends."""
-    run, line = plan.run, command(plan.run, layout, plan.node.gpus, stages, folder)
+def script(plan: Plan, layout: Layout, stages: str = "") -> Sequence[str]:
+    """The lines of launch.sh, which is told the data and may be told more options; one that longreach cannot run yet
+    says so and ends."""
+    run = plan.run
+    line = _line(run, layout, plan.node.gpus, stages, '"$1"', f'"$(dirname "$0")/{DEEPSPEED}"')
     lines = ["#!/usr/bin/env bash", f"# {run.name}, rows of {run.seq_len:,} tokens, {layout.gpus} GPUs: {layout.name}"]
     lines += [f"# The whole story: {recipe(plan)}", "set -euo pipefail"]
     if not layout.runs_in(run.program):
         lines += [f"echo 'a plan only: {run.program} does not train with {layout.name} yet' >&2; exit 1"]
-    return [*lines, line]
+    taken = f"{DATA[run.program][1]} [OPTIONS of {PROGRAMS[run.program]}, as --out]"
+    lines += [f'(($#)) || {{ echo "usage: $0 {taken}" >&2; exit 2; }}']
+    lines += [f": {NODES}"] if layout.gpus > plan.node.gpus else []
+    return [*lines, f'{line} "${{@:2}}"']

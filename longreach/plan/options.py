@@ -47,7 +47,7 @@ class PlanOptions:
         0, "Rows that go through a GPU at once; 0: as many as hold 8,192 tokens.", group=LAYOUT, metavar="N"
     )
     out: str = setting(
-        "", "Folder for plan.json, launch.sh and settings.", group=RUN, metavar="DIR", shapes_output=False
+        "", "Folder for plan.json, launch.sh and deepspeed.json.", group=RUN, metavar="DIR", shapes_output=False
     )
 
     def __post_init__(self) -> None:

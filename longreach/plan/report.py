@@ -1,5 +1,6 @@
 """A plan for people and for programs: tables, one JSON object, or files in a folder."""
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,11 +12,12 @@ import orjson
 from longreach.jsonl import write_json
 from longreach.model.flops import attention_threshold
 from longreach.plan.gpus import USABLE
-from longreach.plan.launch import command, recipe, script, shard_settings
+from longreach.plan.launch import DATA, DEEPSPEED, command, recipe, script, shard_settings
 from longreach.plan.layout import RUN_BY, Layout
 from longreach.plan.plan import Laid, Plan
 from longreach.tables import print_json, print_table, share
 
+LAUNCH = "launch.sh"
 PIECES = ("weights", "gradients", "optimizer", "activations", "logits", "buffers", "total")
 
 
@@ -46,12 +48,12 @@ class Report:
         """plan.json, and for what is recommended launch.sh and the settings of what shards it."""
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "plan.json", self.as_object(str(folder)))
+        for name in (LAUNCH, DEEPSPEED):  # of an earlier plan
+            (folder / name).unlink(missing_ok=True)
         layout = self.plan.chosen
         if layout is None:
             return
-        (folder / "launch.sh").write_text(
-            "\n".join(script(self.plan, layout, self.stages, str(folder))) + "\n", encoding="utf-8"
-        )
+        (folder / LAUNCH).write_text("\n".join(script(self.plan, layout, self.stages)) + "\n", encoding="utf-8")
         settings = shard_settings(self.plan, layout)
         if settings:
             write_json(folder / settings[0], settings[1])
@@ -147,6 +149,8 @@ class Report:
             yield from (f"  {change.name}: {change.trouble}" for change in plan.changes)
             yield from self._beside()
             yield from self._launch(layout, folder)
+            if folder:
+                yield f"or: bash {shlex.quote(str(Path(folder) / LAUNCH))} {DATA[plan.run.program][1]}"
         if plan.adapter:
             yield f"{plan.run.program} can train an adapter today: {plan.adapter.name}, --lora {plan.adapter.lora}"
 

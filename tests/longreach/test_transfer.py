@@ -1,5 +1,6 @@
 """A folder in a store is whole or not there: killed, cut and mixed up as stores and people do it."""
 
+import errno
 import json
 import os
 import signal
@@ -92,6 +93,19 @@ def test_a_store_that_fails_leaves_no_upload_and_the_same_command_goes_on(
     assert there(url).keys() == {*OURS, DONE}
     download(url, tmp_path / "back")
     assert here(tmp_path / "back") == {name: (folder / name).read_bytes() for name in OURS}
+
+
+def test_a_full_disk_is_no_matter_of_keys_or_networks(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    url = f"file://{tmp_path}/store/rows"
+    upload(folder, url)
+    monkeypatch.setattr(type(Store.at(url).fs), "get_file", full)
+    with pytest.raises(UserError, match=r"hint: free some space; the same command goes on$"):
+        download(url, tmp_path / "back")
 
 
 def failing_after(writes: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +250,8 @@ def command(*words: object) -> Result:
     return CliRunner().invoke(main, [str(word) for word in words])
 
 
-def test_the_commands(folder: Path, url: str, tmp_path: Path) -> None:
+def test_the_commands(folder: Path, tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/store/rows"
     sent = command("upload", folder, url)
     assert (sent.exit_code, sent.stdout) == (0, f"8 files, 4,041 bytes -> {url}; 0 were there\n")
     assert f"{folder / 'shards/0'} is a run of its own and left out" in sent.stderr
@@ -249,6 +264,14 @@ def test_the_commands(folder: Path, url: str, tmp_path: Path) -> None:
     refused = command("upload", folder, "https://me:hush@host/x")
     assert refused.exit_code == 1
     assert "hush" not in refused.output
+
+
+def test_what_does_not_last_is_no_place_for_an_upload(folder: Path, tmp_path: Path) -> None:
+    refused = command("upload", folder, "memory://bucket/rows")
+    assert refused.exit_code == 1 and "would be gone" in refused.output
+    assert not fsspec.filesystem("memory").exists("/bucket/rows")
+    refused = command("upload", folder, tmp_path / "elsewhere")
+    assert refused.exit_code == 1 and "is no URL" in refused.output
 
 
 @pytest.mark.parametrize(("moment", "nth"), [("before", 1), ("after", 2), ("before", 6), ("after", 8)])

@@ -1,6 +1,7 @@
 """`pretrain plan` as a user sees it: the JSON that is promised, tables, files, clear errors; no torch."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -176,9 +177,51 @@ def test_what_runs_today_is_launched(base: str, ends: str, tmp_path: Path) -> No
     show_plan(PlanSettings(base=base, seq_len=8_192, gpus=8, out=str(tmp_path)), as_json=True)
     lines = (tmp_path / "launch.sh").read_text().splitlines()
     assert lines[-1].startswith("torchrun --nproc-per-node 8 -m pretrain continue")
-    assert ends in lines[-1]
-    assert not any("exit" in line for line in lines)
+    assert f'{ends} "${{@:2}}"' in lines[-1]
+    assert not any("exit 1" in line for line in lines)
     assert {path.name for path in tmp_path.iterdir()} == {"plan.json", "launch.sh"}
+
+
+def launched(script: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """launch.sh started in another folder, where torchrun says what it is told."""
+    elsewhere = script.parent / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    (elsewhere / "torchrun").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (elsewhere / "torchrun").chmod(0o755)
+    paths = f"{elsewhere}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", script, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=elsewhere,
+        env={**environment, "PATH": paths},
+    )
+
+
+def test_the_script_is_told_its_rows_and_finds_its_settings(tmp_path: Path) -> None:
+    folder = tmp_path / "a plan"
+    show_plan(PlanSettings(base="llama2-7b", seq_len=32_768, mode="zero2", out=str(folder)), as_json=True)
+    assert "usage: " in launched(folder / "launch.sh").stderr
+    assert launched(folder / "launch.sh").returncode == 2
+    words = launched(folder / "launch.sh", "my rows", "--out", "a b").stdout.splitlines()
+    assert words[words.index("--data") + 1] == "my rows"
+    assert words[-2:] == ["--out", "a b"]
+    assert Path(words[words.index("--deepspeed") + 1]).samefile(folder / "deepspeed.json")
+
+
+def test_several_nodes_are_told_apart(tmp_path: Path) -> None:
+    show_plan(PlanSettings(base="llama2-70b", gpus=128, mode="fsdp", out=str(tmp_path)), as_json=True)
+    done = launched(tmp_path / "launch.sh", "rows", MASTER_ADDR="first")
+    assert done.returncode and "NODE_RANK: the number of this node, from 0" in done.stderr
+    words = launched(tmp_path / "launch.sh", "rows", MASTER_ADDR="first", NODE_RANK="1").stdout.splitlines()
+    assert words[words.index("--node-rank") + 1] == "1"
+
+
+def test_a_plan_leaves_nothing_of_an_earlier_one(tmp_path: Path) -> None:
+    show_plan(PlanSettings(base="llama2-7b", seq_len=32_768, mode="zero2", out=str(tmp_path)), as_json=True)
+    show_plan(PlanSettings(base="llama2-70b", gpus=1, out=str(tmp_path)), as_json=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"plan.json"}
 
 
 @pytest.mark.parametrize(

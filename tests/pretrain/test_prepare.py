@@ -222,12 +222,25 @@ def test_a_folder_of_other_settings_is_left_alone(docs: Path, tmp_path: Path) ->
     assert digests(tmp_path) == before
 
 
+def test_what_became_of_the_inputs_is_said(docs: Path, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    rows = docs.read_text(encoding="utf-8").splitlines(keepends=True)[:20]
+    (tmp_path / "docs/rows.jsonl").write_text("".join(rows) + "no json\n", encoding="utf-8")
+    out = tmp_path / "out"
+    result = prepare(out, "--source", f"ref={tmp_path / 'docs'}", "--seq-len", "512", "--validation", "0.2")
+    held_out = json.loads((out / "manifest.json").read_text())["validation"]
+    assert held_out["tokens"]
+    said = result.stdout.splitlines()[-1]
+    assert said.startswith("21 inputs: 20 documents, ") and said.endswith(f"1 skipped, listed in {out}/skipped.jsonl")
+    assert "documents, 0 of them held out" not in said
+
+
 def test_no_room_on_the_disk_is_said_before_rows_are_written(docs: Path, tmp_path: Path, monkeypatch: Any) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(body.shutil, "disk_usage", lambda _: usage._replace(free=10_000))
     result = prepare(tmp_path, "--source", f"ref={docs}", "--seq-len", "512", "--workers", "1")
     assert result.exit_code == 1
-    assert "GB free" in result.stderr
+    assert "MB free" in result.stderr
     assert not list(tmp_path.glob("*.bin"))
     monkeypatch.undo()
     assert prepare(tmp_path, "--source", f"ref={docs}", "--seq-len", "512", "--workers", "1").exit_code == 0

@@ -125,7 +125,7 @@ def _top_problems(given: Mapping[str, Any]) -> Iterator[str]:
 
 def _zero_problems(section: Mapping[str, Any]) -> Iterator[str]:
     if section.get("stage") not in (2, 3):
-        yield f"stage is {section.get('stage')}: 2 and 3 are offered (1 saves less and costs no less, 0 is DDP)"
+        yield f"stage is {section.get('stage')!r}: 2 and 3 are offered (1 saves less and costs no less, 0 is DDP)"
     yield from _untried(section.keys() - ZERO_TAKEN, "zero_optimization")
     for name in OFFLOADS:
         if section.get(name) not in (None, AUTO):

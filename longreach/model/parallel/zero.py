@@ -16,6 +16,7 @@ from typing import Any
 import deepspeed
 import torch
 from deepspeed.runtime.utils import combine_grad_norm_groups
+from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 from deepspeed.runtime.zero.parameter_offload import FWD_MODULE_STACK
 from deepspeed.runtime.zero.partitioned_param_coordinator import PartitionedParameterCoordinator
 from deepspeed.utils import (
@@ -27,9 +28,11 @@ from deepspeed.utils import (
     safe_set_local_fp32_param,
     safe_set_local_optimizer_state,
 )
+from pydantic import ValidationError
 from torch import nn
 from torch.optim import AdamW
 
+from longreach.errors import UserError
 from longreach.model.parallel.engine import MOMENTS, STEP, Named, saved, trained
 from longreach.model.processes import rank, world
 
@@ -42,6 +45,7 @@ class Zero:
     shards, alone = True, False
 
     def __init__(self, section: Mapping[str, Any], *, half: bool, clip: float) -> None:
+        _require_readable(section)
         self._half, self._weights_too = half, section["stage"] == WEIGHTS
         self._settings = {
             "zero_optimization": dict(section),
@@ -117,6 +121,18 @@ class Zero:
     def release(self) -> None:
         self._engine.destroy()
         _forget_modules()
+
+
+def _require_readable(section: Mapping[str, Any]) -> None:
+    """UserError where DeepSpeed could not take a value as it is."""
+    try:
+        DeepSpeedZeroConfig(**section)
+    except ValidationError as error:
+        problems = [
+            f"zero_optimization.{'.'.join(map(str, each['loc']))} is {each['input']!r}: {each['msg']}"
+            for each in error.errors()
+        ]
+        raise UserError("\n".join(problems), "this is what DeepSpeed says of the file of --deepspeed") from error
 
 
 class Patient(AdamW):  # type: ignore[misc]

@@ -49,6 +49,8 @@ def test_a_configuration_written_for_transformers_is_taken(tmp_path: Path) -> No
         ({"prescale_gradients": True}, "prescale_gradients was not tried"),
         ({"zero_optimization": {"stage": 1}}, "stage is 1: 2 and 3 are offered"),
         ({"zero_optimization": {}}, "stage is None"),
+        ({"zero_optimization": {"stage": "2"}}, "stage is '2'"),
+        ({"zero_optimization": {"stage": 3, "offload_param": "cpu"}}, "offload_param is 'cpu'"),
         (
             {"zero_optimization": {"stage": 3, "zero_quantized_gradients": True}},
             "zero_quantized_gradients was not tried",
@@ -98,3 +100,10 @@ def test_modes_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("longreach.model.parallel.mode.find_spec", lambda name: None)
     with pytest.raises(UserError, match="deepspeed, which is not installed"):
         check_mode(read_mode("", written(tmp_path), 1))
+
+
+@pytest.mark.parametrize("value", ["many", -5])
+def test_a_value_that_deepspeed_cannot_take_is_named(value: object) -> None:
+    zero = pytest.importorskip("longreach.model.parallel.zero")
+    with pytest.raises(UserError, match=f"zero_optimization.reduce_bucket_size is {value!r}"):
+        zero.Zero({"stage": 2, "reduce_bucket_size": value}, half=False, clip=1.0)
