@@ -10,6 +10,7 @@ in 0.19.8, and is held by the tests of gradients and of going on.
 
 import contextlib
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -36,6 +37,7 @@ from longreach.errors import UserError
 from longreach.model.parallel.engine import MOMENTS, STEP, Named, saved, trained
 from longreach.model.processes import rank, world
 
+OLD_NAMES = r"`torch\.distributed\.\w+` is deprecated"  # that DeepSpeed 0.19 calls in every step
 WEIGHTS = 3  # the stage from which on they are sharded
 
 
@@ -46,6 +48,7 @@ class Zero:
 
     def __init__(self, section: Mapping[str, Any], *, half: bool, clip: float) -> None:
         _require_readable(section)
+        warnings.filterwarnings("ignore", OLD_NAMES, FutureWarning)  # else they bury the lines of the steps
         self._half, self._weights_too = half, section["stage"] == WEIGHTS
         self._settings = {
             "zero_optimization": dict(section),

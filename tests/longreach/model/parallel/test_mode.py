@@ -1,5 +1,6 @@
 """How a run is laid out: what is taken of a DeepSpeed configuration, and what is refused by name."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,13 @@ def test_a_value_that_deepspeed_cannot_take_is_named(value: object) -> None:
     zero = pytest.importorskip("longreach.model.parallel.zero")
     with pytest.raises(UserError, match=f"zero_optimization.reduce_bucket_size is {value!r}"):
         zero.Zero({"stage": 2, "reduce_bucket_size": value}, half=False, clip=1.0)
+
+
+def test_old_names_that_deepspeed_calls_are_not_told_at_every_step() -> None:
+    zero = pytest.importorskip("longreach.model.parallel.zero")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        zero.Zero({"stage": 2}, half=False, clip=1.0)
+        warnings.warn("`torch.distributed.reduce_scatter_tensor` is deprecated. Please", FutureWarning, stacklevel=1)
+        warnings.warn("something else is deprecated", FutureWarning, stacklevel=1)
+    assert [str(each.message) for each in told if each.category is FutureWarning] == ["something else is deprecated"]
