@@ -123,6 +123,8 @@ CASES = (
     Case("llama", 1_024, lora=16, mode=ZERO2, processes=2),
     Case("llama", 1_024, lora=16, mode=ZERO3, processes=2),
     Case("llama", 4_096, checkpointing=True, lora=16, mode=ZERO3, processes=2),
+    Case("qwen3", 1_024, lora=16, mode=FSDP, processes=2),
+    Case("qwen3", 1_024, lora=16, mode=ZERO3, processes=2),
     Case("llama", 2_048, lora=16, mode=QLORA),
     Case("llama", 8_192, checkpointing=True, lora=16, mode=QLORA),
     Case("llama", 1_024, mode=ZERO2, processes=2, offload=[OPTIMIZER]),
