@@ -10,7 +10,8 @@ from longreach.model.flops import Shape
 from longreach.plan.activations import BFLOAT16, FP32
 from longreach.plan.gpus import Node
 from longreach.plan.layout import FSDPS, QLORA, ZERO, Layout
-from longreach.plan.memory import GB, memory, written_bytes
+from longreach.plan.memory import GB, memory
+from longreach.plan.pieces import written_bytes
 from longreach.plan.states import held
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from longreach.model.aliases import LARGE
 from longreach.model.parallel.mode import FULL_SHARD, SHARD_GRAD_OP
 from longreach.plan.layout import FSDP, OPTIMIZER, QLORA, WEIGHTS, WHOLE, ZERO2, ZERO3, Layout
-from longreach.plan.memory import AHEAD
+from longreach.plan.pieces import AHEAD
 from longreach.plan.plan import Plan, Run
 
 STAGES = {ZERO2: 2, ZERO3: 3}

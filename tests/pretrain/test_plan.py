@@ -133,6 +133,13 @@ def test_an_adapter_by_ddp_is_a_mode(capsys: pytest.CaptureFixture[str]) -> None
     assert offloaded["recommended"] == "zero3+lora" and offloaded["memory_gb"]["zero3+lora"]["host"]
 
 
+def test_no_more_rows_at_once_than_a_step_has(capsys: pytest.CaptureFixture[str]) -> None:
+    asked: dict[str, Any] = {"base": "qwen2.5-0.5b", "seq_len": 512, "steps": 10}
+    for gpus, batch_tokens, rows in ((2, 512 * 64, 16), (2, 512 * 8, 4), (8, 512 * 4, 1)):
+        found = as_json(capsys, **asked, gpus=gpus, batch_tokens=batch_tokens)
+        assert f"--micro-batch {rows}" in found["command"]
+
+
 def test_an_uneven_step_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
     found = as_json(capsys, base="llama2-7b", seq_len=32_768, batch_tokens=327_680, steps=10)
     assert "is 10 rows of 32,768" in found["notes"][0]

@@ -87,10 +87,10 @@ def read_mode(fsdp: str, deepspeed: str, sequence: int) -> Mode:
 
 def check_mode(mode: Mode, *, four_bit: bool = False) -> None:
     """UserError, before anything is read, where it cannot be here; `four_bit`: the base lies in 4 bits."""
-    if four_bit and mode.kind != DDP:
+    if four_bit and (mode.kind != DDP or mode.sequence > 1):
         raise UserError(
-            "--qlora holds the base in 4 bits, which were not tried sharded",
-            "--lora with --fsdp shards a base in 16 bits",
+            "--qlora holds the base in 4 bits, which were tried neither sharded nor with shared rows",
+            "--lora without it has both",
         )
     if mode.kind == ZERO and not find_spec("deepspeed"):
         raise missing_extra("deepspeed", "--deepspeed", "deepspeed")

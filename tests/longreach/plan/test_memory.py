@@ -21,20 +21,9 @@ from longreach.plan.layout import (
     Layout,
     problems,
 )
-from longreach.plan.memory import (
-    ATTENTION,
-    LOSS,
-    MLP,
-    REDUCTION,
-    STEP,
-    blocks_of_a_bucket,
-    gathered_bytes,
-    loss_bytes,
-    memory,
-    moments,
-    recomputed_bytes,
-    standing_buffers,
-)
+from longreach.plan.memory import memory
+from longreach.plan.moments import ATTENTION, LOSS, MLP, REDUCTION, STEP, WRITING, blocks_of_a_bucket, moments
+from longreach.plan.pieces import gathered_bytes, loss_bytes, recomputed_bytes, standing_buffers
 from longreach.plan.states import adapter_parameters
 
 BILLION = shape_of(
@@ -272,3 +261,12 @@ def test_a_name_says_all() -> None:
     assert replace(layout, tiled_mlp=False, offload=frozenset({OPTIMIZER})).runs_in("pretrain")
     assert ALONE.runs_in("pretrain") and not replace(ALONE, mode=QLORA).runs_in("pretrain")
     assert replace(ALONE, mode=QLORA).runs_in("finetune")
+
+
+def test_a_checkpoint_is_gathered_in_the_same_memory_where_there_is_no_gpu() -> None:
+    """The moments of a small model are one file."""
+    sharded = Layout(mode=ZERO3, gpus=2, seq_len=1_024, checkpointing=True)
+    assert WRITING not in {each.name for each in moments(BILLION, sharded)}
+    found = {each.name: each.total for each in moments(BILLION, replace(sharded, on_gpu=False))}
+    assert found[WRITING] == max(4 * parameters(BILLION), min(4e9, 8 * parameters(BILLION)))
+    assert WRITING not in {each.name for each in moments(BILLION, replace(sharded, mode=DDP, on_gpu=False))}

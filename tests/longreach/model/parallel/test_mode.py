@@ -96,8 +96,10 @@ def test_modes_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         read_mode("full_shard", written(tmp_path), 1)
     with pytest.raises(UserError, match="at least one process"):
         read_mode("", "", 0)
-    with pytest.raises(UserError, match="4 bits, which were not tried sharded"):
+    with pytest.raises(UserError, match="4 bits, which were tried neither sharded nor"):
         check_mode(read_mode("full_shard", "", 1), four_bit=True)
+    with pytest.raises(UserError, match="nor with shared rows"):
+        check_mode(read_mode("", "", 2), four_bit=True)
     monkeypatch.setattr("longreach.model.parallel.mode.find_spec", lambda name: None)
     with pytest.raises(UserError, match="deepspeed, which is not installed"):
         check_mode(read_mode("", written(tmp_path), 1))
