@@ -86,10 +86,11 @@ def device() -> torch.device:
 
 
 def in_turn(make: Callable[[], Made], *, one_by_one: bool) -> Made:
-    """What `make` gives; with `one_by_one`, the processes of a machine call it one after the other."""
+    """What `make` gives; with `one_by_one`, the processes of a machine call it one after the other, the first one last:
+    it may keep what the others do not."""
     turns = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if one_by_one else 1
     mine = int(os.environ.get("LOCAL_RANK", 0)) % turns
-    for turn in range(turns):
+    for turn in reversed(range(turns)):
         if turn == mine:
             made = make()
         barrier()

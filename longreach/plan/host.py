@@ -1,7 +1,7 @@
 """What a node holds in its own memory, beside its GPUs: while the model is loaded, and while it is trained.
 
-Every process reads the whole model in float32 (`longreach.model.train`): those of FSDP one after the other, since each
-hands its parts to its GPU by itself, all others at once. ZeRO copies it to bfloat16 before anything is shared.
+Every process reads the whole model in float32 (`longreach.model.train`): one after the other where it is sharded, else
+all at once. The first one of ZeRO has it in bfloat16, too, before anything is shared.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from longreach.model.flops import Shape
 from longreach.plan.activations import BFLOAT16, FP32
 from longreach.plan.gpus import Node
-from longreach.plan.layout import FSDPS, QLORA, ZERO, Layout
+from longreach.plan.layout import QLORA, WHOLE, ZERO, Layout
 from longreach.plan.memory import GB, memory
 from longreach.plan.pieces import written_bytes
 from longreach.plan.states import held
@@ -32,12 +32,12 @@ class Host:
 def host(shape: Shape, layout: Layout, node: Node) -> Host:
     """What a run needs that is laid out so."""
     processes = min(node.gpus, layout.gpus)
-    loading = processes * loaded_bytes(shape, layout) if layout.mode not in FSDPS else loaded_bytes(shape, layout)
+    loading = loaded_bytes(shape, layout) * (processes if layout.mode in WHOLE else 1)
     return Host(loading / GB, processes * memory(shape, layout).host, written_bytes(shape, layout) / GB)
 
 
 def loaded_bytes(shape: Shape, layout: Layout) -> int:
-    """Of one process; a base of 4 bits is made on its GPU."""
+    """Of the first process; a base of 4 bits is made on its GPU."""
     if layout.mode == QLORA:
         return 0
     copied = BFLOAT16.stream if layout.mode in ZERO and layout.on_gpu else 0

@@ -100,10 +100,10 @@ def test_what_the_host_has_to_hold_is_said(capsys: pytest.CaptureFixture[str]) -
     asked: dict[str, Any] = {"base": "llama2-70b", "gpus": 8}
     show_plan(PlanSettings(**asked), as_json=False)
     said = capsys.readouterr().out
-    assert "each node needs 3,311 GB beside its GPUs (nobody said what h100 has)" in said
-    assert "3,311 to load the model, 1,380 in training, the first 276 more for a checkpoint" in said
+    assert "each node needs 1,655 GB beside its GPUs (nobody said what h100 has)" in said
+    assert "414 to load the model, 1,380 in training, the first 276 more for a checkpoint" in said
     found = as_json(capsys, **asked)
-    assert found["node_gb"][found["recommended"]]["loading"] == pytest.approx(48 * found["parameters"] / 1e9)
+    assert found["node_gb"][found["recommended"]]["loading"] == pytest.approx(6 * found["parameters"] / 1e9)
 
 
 def test_sharing_is_asked_for_by_naming_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,11 +21,13 @@ class Engine(Protocol):
     """
 
     shards: bool  # whether a process holds but a part; then all make the same number of passes, in which they meet
-    alone: bool  # whether a process places its part without the others
     stepped: torch.optim.Optimizer  # whose learning rates count
 
     def place(self, model: Any, device: torch.device) -> None:
-        """Take this process' part of a model whose weights are all there, where parts can be taken alone."""
+        """Take this process' part of a model whose weights are all there, or what it needs to be given one.
+
+        Of an engine that shards, the processes of a machine do this one after the other, the first one last.
+        """
 
     def prepare(self, model: Any, optimizer: Callable[[], Any]) -> tuple[nn.Module, Any]:
         """The placed model as training calls it, and what steps it, made of `optimizer()`."""

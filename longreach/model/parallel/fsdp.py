@@ -24,7 +24,7 @@ from longreach.model.processes import world
 class FullyShard:
     """Blocks are gathered one by one; with `reshard` once more in the backward pass, else kept until then."""
 
-    shards = alone = True
+    shards = True
 
     def __init__(self, *, reshard: bool, half: bool) -> None:
         self._reshard = reshard

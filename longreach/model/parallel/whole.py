@@ -16,7 +16,7 @@ from longreach.model.processes import world
 class Whole:
     """Gradients are averaged in the last micro-batch of a step."""
 
-    shards = alone = False
+    shards = False
 
     def place(self, model: Any, device: torch.device) -> None:
         """The trainer moves it."""

@@ -30,12 +30,12 @@ from deepspeed.utils import (
     safe_set_local_optimizer_state,
 )
 from pydantic import ValidationError
-from torch import nn
+from torch import distributed, nn
 from torch.optim import AdamW
 
 from longreach.errors import UserError
 from longreach.model.parallel.engine import MOMENTS, STEP, Named, saved, trained
-from longreach.model.processes import rank, world
+from longreach.model.processes import device, rank, world
 
 OLD_NAMES = r"`torch\.distributed\.\w+` is deprecated"  # that DeepSpeed 0.19 calls in every step
 WEIGHTS = 3  # the stage from which on they are sharded
@@ -44,7 +44,7 @@ WEIGHTS = 3  # the stage from which on they are sharded
 class Zero:
     """`section` is the "zero_optimization" of a DeepSpeed configuration."""
 
-    shards, alone = True, False
+    shards = True
 
     def __init__(self, section: Mapping[str, Any], *, half: bool, clip: float) -> None:
         _require_readable(section)
@@ -63,24 +63,31 @@ class Zero:
         }
 
     def place(self, model: Any, device: torch.device) -> None:
-        deepspeed.init_distributed("nccl" if device.type == "cuda" else "gloo", verbose=False)
-        self._exact: dict[str, torch.Tensor] = {}
-        if self._half:
-            self._exact = {name: each.detach() for name, each in trained(model)}
-            for each in model.parameters():  # not the frequencies of RoPE, which are buffers
-                each.data = each.data.to(torch.bfloat16)
-        if self._weights_too:
-            deepspeed.zero.Init(module=model, config_dict_or_path=self._settings, dtype=next(model.parameters()).dtype)
+        """The first process keeps the weights, which DeepSpeed sends to the others: they need but the room for them."""
+        self._exact = {name: each.detach() for name, each in trained(model)} if self._half and rank() == 0 else {}
+        for each in model.parameters():  # not the frequencies of RoPE, which are buffers
+            dtype = torch.bfloat16 if self._half else each.dtype
+            each.data = each.data.to(dtype) if rank() == 0 else torch.empty_like(each.data, dtype=dtype)
 
     def prepare(self, model: Any, optimizer: Callable[[], Any]) -> tuple[nn.Module, Any]:
+        deepspeed.init_distributed("nccl" if device().type == "cuda" else "gloo", verbose=False)
+        if self._weights_too:
+            deepspeed.zero.Init(module=model, config_dict_or_path=self._settings, dtype=next(model.parameters()).dtype)
         self.model, self.stepped = model, Patient(optimizer())
         self._engine, *_ = deepspeed.initialize(model=model, optimizer=self.stepped, config=self._settings)
         self._shards = _Shards(self._engine.optimizer, self.stepped, sharded_weights=self._weights_too)
         self._shards.begin_moments()
-        for name, parameter in trained(model):
-            if name in self._exact:
-                self._shards.set(parameter, self._exact.pop(name))
+        if self._half:
+            self._take_exact()
         return self._engine, Stepper(self._engine, self.stepped)
+
+    def _take_exact(self) -> None:
+        """This process' part of each weight in float32, which the first one has, sent whole."""
+        for name, parameter in trained(self.model):
+            shape = getattr(parameter, "ds_shape", parameter.shape)
+            whole = self._exact.pop(name).to(device()) if self._exact else torch.empty(shape, device=device())
+            distributed.broadcast(whole, 0)
+            self._shards.set(parameter, whole)
 
     @contextlib.contextmanager
     def micro_batch(self, *, last: bool) -> Iterator[None]:
