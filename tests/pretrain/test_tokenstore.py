@@ -2,6 +2,7 @@
 
 import resource
 from collections.abc import Callable, Iterator
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -113,11 +114,11 @@ def test_many_files_are_read_as_one(tmp_path: Path) -> None:
 
 @pytest.fixture
 def few_files() -> Iterator[None]:
-    """Twenty more than are open now."""
+    """Twenty more than are open now: the limit is on a file's number, and free numbers may lie between taken ones."""
     least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(
-        resource.RLIMIT_NOFILE, (max(int(each.name) for each in Path("/proc/self/fd").iterdir()) + 20, most)
-    )
+    taken = {int(each.name) for each in Path("/proc/self/fd").iterdir()}
+    free = (number for number in count() if number not in taken)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next(islice(free, 20, None)), most))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (least, most))
 
@@ -134,6 +135,7 @@ def test_more_shards_than_files_may_be_open(tmp_path: Path, monkeypatch: pytest.
         each.append(0, batch([shard], [shard, 99], skipped=f'{{"shard": {shard}}}\n'.encode()))
         each.finish(0)
         each.finish(1)
+        each.close()
         stores.append(each)
     found = Gathered.of(stores)
     assert [found.texts.piece(0, document, 0, 1)[0] for document in range(80)] == [*range(40), *range(40)]
