@@ -28,7 +28,7 @@ from benchmarks.attention_and_loss import resident
 from longreach.model.flops import shape_of
 from longreach.model.parallel.mode import SHARD_GRAD_OP
 from longreach.plan.launch import deepspeed
-from longreach.plan.layout import DDP, FSDP, FSDPS, LORA, OPTIMIZER, QLORA, WEIGHTS, ZERO, ZERO2, ZERO3, Layout
+from longreach.plan.layout import DDP, FSDP, FSDPS, LORA, OPTIMIZER, QLORA, WEIGHTS, ZERO, ZERO1, ZERO2, ZERO3, Layout
 from longreach.plan.memory import GB, memory
 from longreach.rows.rows import Row
 
@@ -112,6 +112,8 @@ CASES = (
     Case("llama", 1_024, mode=FSDP, processes=2),
     Case("llama", 4_096, checkpointing=True, mode=FSDP, processes=2),
     Case("llama", 4_096, checkpointing=True, mode=FSDP, processes=2, sequence_parallel=2),
+    Case("llama", 1_024, mode=ZERO1, processes=2),
+    Case("llama", 4_096, checkpointing=True, mode=ZERO1, processes=2, sequence_parallel=2),
     Case("llama", 1_024, mode=ZERO2, processes=2),
     Case("llama", 4_096, checkpointing=True, mode=ZERO2, processes=2, sequence_parallel=2),
     Case("llama", 1_024, mode=ZERO3, processes=2),
@@ -120,6 +122,7 @@ CASES = (
     Case("llama", 4_096, checkpointing=True, mode=SHARD_GRAD_OP, processes=2),
     Case("llama", 1_024, lora=16, mode=FSDP, processes=2),
     Case("llama", 4_096, checkpointing=True, lora=16, mode=FSDP, processes=2),
+    Case("llama", 1_024, lora=16, mode=ZERO1, processes=2),
     Case("llama", 1_024, lora=16, mode=ZERO2, processes=2),
     Case("llama", 1_024, lora=16, mode=ZERO3, processes=2),
     Case("llama", 4_096, checkpointing=True, lora=16, mode=ZERO3, processes=2),

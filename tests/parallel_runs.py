@@ -43,8 +43,8 @@ RAGGED = {
 }
 KEPT = {**RAGGED, "keep_checkpoints": 0}
 FSDP = {"fsdp": "full_shard"}
-ZERO2, ZERO3, OFFLOAD = (
-    {"deepspeed": str(RECIPES / f"deepspeed-{name}.json")} for name in ("zero2", "zero3", "zero3-offload")
+ZERO1, ZERO2, ZERO3, OFFLOAD = (
+    {"deepspeed": str(RECIPES / f"deepspeed-{name}.json")} for name in ("zero1", "zero2", "zero3", "zero3-offload")
 )
 SHARED = {"sequence": 2}
 MODES: dict[str, dict[str, Any]] = {
@@ -53,6 +53,8 @@ MODES: dict[str, dict[str, Any]] = {
     "fsdp": FSDP,
     "fsdp-shared": FSDP | SHARED,
     "fsdp-grad-op": {"fsdp": "shard_grad_op"},
+    "zero1": ZERO1,
+    "zero1-shared": ZERO1 | SHARED,
     "zero2": ZERO2,
     "zero2-shared": ZERO2 | SHARED,
     "zero3": ZERO3,

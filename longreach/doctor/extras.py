@@ -18,7 +18,7 @@ PURPOSES = {  # of each extra, in the order in which they are shown
     "train": "pretrain and finetune",
     "evaluate": "evaluate",
     "harness": "evaluate harness",
-    "deepspeed": "training sharded by ZeRO 2 and 3 (--deepspeed)",
+    "deepspeed": "training sharded by ZeRO (--deepspeed)",
     "flash": "flash-attn",
     "qlora": "finetune sft --qlora",
 }

@@ -49,7 +49,7 @@ class TrainingOptions:
     )
     deepspeed: str = setting(
         "",
-        "Shard by ZeRO 2 or 3, as this configuration of DeepSpeed says.",
+        "Shard by ZeRO, as this configuration of DeepSpeed says.",
         group=PROCESSES,
         metavar="F.json",
         shapes_output=False,

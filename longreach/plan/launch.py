@@ -7,11 +7,11 @@ from typing import Any
 
 from longreach.model.aliases import LARGE
 from longreach.model.parallel.mode import FULL_SHARD, SHARD_GRAD_OP
-from longreach.plan.layout import FSDP, OPTIMIZER, QLORA, WEIGHTS, WHOLE, ZERO2, ZERO3, Layout
+from longreach.plan.layout import FSDP, OPTIMIZER, QLORA, WEIGHTS, WHOLE, ZERO1, ZERO2, ZERO3, Layout
 from longreach.plan.pieces import AHEAD
 from longreach.plan.plan import Plan, Run
 
-STAGES = {ZERO2: 2, ZERO3: 3}
+STAGES = {ZERO1: 1, ZERO2: 2, ZERO3: 3}
 FSDP_WAYS = {FSDP: FULL_SHARD, SHARD_GRAD_OP: SHARD_GRAD_OP}
 DEEPSPEED = "deepspeed.json"
 PROGRAMS = {"pretrain": "pretrain continue", "finetune": "finetune sft"}

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from longreach.model.flops import Shape
 from longreach.model.parallel.mode import SHARD_GRAD_OP
 
-DDP, ZERO2, ZERO3, FSDP, LORA, QLORA = "ddp", "zero2", "zero3", "fsdp", "lora", "qlora"
-SHARDING = (FSDP, SHARD_GRAD_OP, ZERO2, ZERO3)
+DDP, FSDP, LORA, QLORA = "ddp", "fsdp", "lora", "qlora"
+ZERO1, ZERO2, ZERO3 = "zero1", "zero2", "zero3"
+SHARDING = (FSDP, SHARD_GRAD_OP, ZERO1, ZERO2, ZERO3)
 MODES = (DDP, *SHARDING, LORA, QLORA)
 ADAPTERS = frozenset({LORA, QLORA})  # of nothing but an adapter
 WHOLE = frozenset({DDP, LORA, QLORA})  # every GPU holds all weights
-ZERO = frozenset({ZERO2, ZERO3})
+ZERO = frozenset({ZERO1, ZERO2, ZERO3})
 FSDPS = frozenset({FSDP, SHARD_GRAD_OP})
 RUN_BY = {  # the modes that each command trains in
     "pretrain": frozenset(MODES) - {QLORA},
@@ -78,9 +79,9 @@ def problems(layout: Layout, shape: Shape) -> list[str]:
     found = []
     if layout.offload and layout.mode in WHOLE:
         found.append(f"{layout.mode} offloads nothing: only what shards does")
-    if OPTIMIZER in layout.offload and layout.mode in FSDPS:
+    if OPTIMIZER in layout.offload and layout.mode in {ZERO1, *FSDPS}:
         found.append("the optimizer is offloaded by zero2 and zero3")
-    if WEIGHTS in layout.offload and layout.mode in {ZERO2, *FSDPS}:
+    if WEIGHTS in layout.offload and layout.mode in {ZERO1, ZERO2, *FSDPS}:
         found.append("weights are offloaded by zero3")
     if ACTIVATIONS in layout.offload and not layout.checkpointing:
         found.append("what is offloaded of the activations is their checkpoints: it needs gradient checkpointing")

@@ -15,7 +15,7 @@ from longreach.plan.activations import (
     attention_in_flight,
     mlp_in_flight,
 )
-from longreach.plan.layout import FSDPS, OPTIMIZER, WHOLE, ZERO, ZERO2, ZERO3, Layout
+from longreach.plan.layout import FSDPS, OPTIMIZER, WHOLE, ZERO, ZERO1, ZERO3, Layout
 from longreach.plan.pieces import (
     before_mlp_bytes,
     block_casts,
@@ -30,6 +30,8 @@ from longreach.plan.pieces import (
     loss_bytes,
     numbers_of,
     recomputed_bytes,
+    summed_together,
+    sums_whole,
     unpacked_bytes,
     written_bytes,
 )
@@ -86,11 +88,15 @@ def _reductions(shape: Shape, layout: Layout) -> Iterator[Moment]:
     if layout.mode in FSDPS:
         sent = learning_outside(shape, layout) * (compute + FP32 * (1 + part))
         yield Moment(REDUCTION, 0, 0, gathered_outside(shape, layout) + sent)
-    if layout.mode in ZERO:
+    if sums_whole(layout):
+        yield Moment(REDUCTION, 0, 0, FP32 * summed_together(shape, layout))
+    elif layout.mode in ZERO:
         kept = kept_bytes(shape, layout, behind=blocks_of_a_bucket(shape, layout)) + recomputed_bytes(shape, layout)
         summed = FP32 * part if layout.mode == ZERO3 and compute < FP32 else 0
         copies = (compute + summed) * min(layout.bucket, trained(shape, layout))
-        if layout.mode == ZERO2:  # without half precision a micro-batch's gradients stand beside their sum
+        if layout.mode == ZERO1:  # what goes to a bucket leaves the gradients
+            copies -= compute * min(layout.bucket, trained(shape, layout))
+        if layout.mode != ZERO3:  # without half precision a micro-batch's gradients stand beside their sum
             copies += 2 * compute * layout.bucket + (0 if layout.on_gpu else FP32 * part * trained(shape, layout))
         yield Moment(REDUCTION, layout.tokens * kept, 0, copies)
     if layout.mode == ZERO3 and OPTIMIZER not in layout.offload:

@@ -17,12 +17,13 @@ from longreach.plan.activations import (
     lora_bytes,
     norm_bytes,
 )
-from longreach.plan.layout import ACTIVATIONS, FSDPS, QLORA, WHOLE, ZERO2, ZERO3, Layout
+from longreach.plan.layout import ACTIVATIONS, FSDPS, QLORA, WHOLE, ZERO1, ZERO2, ZERO3, Layout
 from longreach.plan.states import MOMENTS, adapter_of_block, trained
 
 FULL_LOGITS = (
     12  # bytes a position and word: three float32 tensors; docs/measurements.md has 12,597 MB for 2^15 x 32,000
 )
+SENT_AT_ONCE = 500_000_000  # elements of whole sums; a larger tensor goes alone, and is not copied
 AHEAD = 2  # blocks whose weights or checkpoints are on the GPU at once where they come from elsewhere
 
 
@@ -126,7 +127,12 @@ def block_casts(shape: Shape, layout: Layout) -> int:
 
 def unpacked_bytes(shape: Shape, layout: Layout) -> int:
     """The largest matrix of a block, which bitsandbytes unpacks to bfloat16 when it is multiplied, one at a time."""
-    return 2 * shape.hidden * max(shape.intermediate, shape.attended) if layout.mode == QLORA else 0
+    return 2 * largest_matrix(shape) if layout.mode == QLORA else 0
+
+
+def largest_matrix(shape: Shape) -> int:
+    """Elements of one of a block's."""
+    return shape.hidden * max(shape.intermediate, shape.attended)
 
 
 def gathered_bytes(shape: Shape, layout: Layout) -> int:
@@ -143,9 +149,22 @@ def gathered_bytes(shape: Shape, layout: Layout) -> int:
         head = 0 if _frozen_head(shape, layout) else shape.vocabulary * shape.hidden
         gradients = compute * (head + block) + FP32 * block
         return (gathered_until_backward(shape, layout) or blocks) + gathered_outside(shape, layout) + gradients
-    if layout.mode == ZERO2:
+    if sums_whole(layout):
+        return compute * min(largest_matrix(shape), block)  # a gradient until it is added
+    if layout.mode in {ZERO1, ZERO2}:
         return 2 * compute * layout.bucket  # it fills one while it sends another, in each backward pass
     return blocks + gathered_outside(shape, layout) if layout.mode == ZERO3 and layout.gpus > 1 else 0
+
+
+def sums_whole(layout: Layout) -> bool:
+    """Whether gradients are added up in one float32 tensor on each GPU, which is sent when a step ends: ZeRO 1."""
+    return layout.mode == ZERO1 and layout.on_gpu
+
+
+def summed_together(shape: Shape, layout: Layout) -> int:
+    """Elements that are copied to be sent as one: what learns and what decays not, where both are small."""
+    count = trained(shape, layout)
+    return count if count <= SENT_AT_ONCE else 0
 
 
 def gathered_outside(shape: Shape, layout: Layout) -> int:

@@ -23,6 +23,7 @@ from longreach.plan.layout import (
     SHARDING,
     WEIGHTS,
     WHOLE,
+    ZERO1,
     ZERO2,
     ZERO3,
     Layout,
@@ -34,7 +35,7 @@ from longreach.plan.search import Change, adapter_instead, fewest_gpus, fits, le
 
 RANK = 16  # of adapters, where nobody says
 NOT_OFFLOADED = {
-    **dict.fromkeys((FSDP, SHARD_GRAD_OP), frozenset({OPTIMIZER, WEIGHTS})),
+    **dict.fromkeys((FSDP, SHARD_GRAD_OP, ZERO1), frozenset({OPTIMIZER, WEIGHTS})),
     ZERO2: frozenset({WEIGHTS}),
 }
 

@@ -19,6 +19,8 @@ from longreach.plan.layout import (
     LORA,
     OPTIMIZER,
     QLORA,
+    ZERO,
+    ZERO1,
     ZERO2,
     ZERO3,
     Layout,
@@ -29,7 +31,13 @@ from longreach.plan.memory import memory
 FURTHEST = 2**28  # tokens: no longer row is looked for
 GRAIN = 1_024  # lengths are told in these
 MOST_GPUS = 8_192
-FURTHER = {DDP: FSDP, LORA: FSDP, SHARD_GRAD_OP: FSDP, ZERO2: ZERO3}  # FSDP: no DeepSpeed, and 2 bytes less
+FURTHER = {
+    DDP: FSDP,
+    LORA: FSDP,
+    SHARD_GRAD_OP: FSDP,
+    ZERO1: ZERO3,
+    ZERO2: ZERO3,
+}  # FSDP: no DeepSpeed, and 2 bytes less
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ def changes(shape: Shape, layout: Layout, node: Node) -> Iterator[Change]:
     if layout.mode in ADAPTERS and layout.sequence_parallel == 1:
         whole = {"mode": QLORA, "sequence_parallel": 1}
         yield Change("a base of 4 bits", "slower, and the adapter learns around its rounding", whole)
-    if layout.mode in {DDP, ZERO2, ZERO3}:
+    if layout.mode in {DDP, *ZERO}:
         yield Change("optimizer on the host", "every step waits for it", {"mode": ZERO3}, frozenset({OPTIMIZER}))
 
 

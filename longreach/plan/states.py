@@ -2,15 +2,16 @@
 
 Float32 weights, gradients and AdamW's two moments are 4 + 4 + 8 bytes a parameter; on several GPUs, too, since DDP's
 gradients lie in the buckets that it sends. FSDP divides all of it by the GPUs. ZeRO (arXiv:1910.02054, Sec. 3.1) has
-bfloat16 weights beside a float32 copy, 2 + 4 + 12, since gradients are added up in float32 here: stage 2 divides the 4
-and the 12, stage 3 all. Of an adapter what learns alone has gradients and moments, and ZeRO's float32 copy; its base is
-sharded as what learns is. What ZeRO holds on a host, and without half precision, was read in DeepSpeed 0.19.8.
+bfloat16 weights beside a float32 copy, 2 + 4 + 12, since gradients are added up in float32 here: stage 1 divides the
+12, stage 2 the 4, too, stage 3 all. Of an adapter what learns alone has gradients and moments, and ZeRO's float32
+copy; its base is sharded as what learns is. What ZeRO holds on a host, and without half precision, was read in
+DeepSpeed 0.19.8.
 """
 
 from dataclasses import dataclass
 
 from longreach.model.flops import Shape, parameters
-from longreach.plan.layout import FSDPS, OPTIMIZER, QLORA, WEIGHTS, WHOLE, ZERO3, Layout
+from longreach.plan.layout import FSDPS, OPTIMIZER, QLORA, WEIGHTS, WHOLE, ZERO1, ZERO3, Layout
 
 NF4 = (4 + 8 / 64 + 32 / (64 * 256)) / 8  # bytes a weight; its scales are quantised themselves (arXiv:2305.14314)
 MOMENTS = 8  # bytes of AdamW's two, a parameter
@@ -72,6 +73,8 @@ def _sharded(shape: Shape, layout: Layout) -> States:
     if layout.mode in FSDPS:
         return States(4 * count / layout.gpus, 4 * part, MOMENTS * part)
     weights = float((2 if layout.on_gpu else 4) * count)
+    if layout.mode == ZERO1:
+        return States(weights, 4.0 * trained(shape, layout), (4 + MOMENTS) * part)
     return States(weights / layout.gpus if layout.mode == ZERO3 else weights, 4 * part, (4 + MOMENTS) * part)
 
 

@@ -32,7 +32,7 @@ def test_the_promised_keys(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["parameters"] == 68_976_648_192
     assert found["tokens"] == 100_000 * 4_194_304
     assert 0 < found["flops_attention"] < found["flops_total"]
-    assert {"ddp", "fsdp", "shard_grad_op", "zero2", "zero3", "lora", "qlora"} < found["memory_gb"].keys()
+    assert {"ddp", "fsdp", "shard_grad_op", "zero1", "zero2", "zero3", "lora", "qlora"} < found["memory_gb"].keys()
     assert found["fits"].keys() == found["memory_gb"].keys()
     for pieces in found["memory_gb"].values():
         assert pieces.keys() >= PIECES
@@ -159,7 +159,7 @@ def test_a_plan_only_says_what_is_run(capsys: pytest.CaptureFixture[str]) -> Non
     show_plan(PlanSettings(**asked), as_json=False)
     said = capsys.readouterr().out
     assert (
-        "a plan only: pretrain trains with ddp, fsdp, lora, shard_grad_op, zero2, zero3, of offloads with the optimizer's"
+        "a plan only: pretrain trains with ddp, fsdp, lora, shard_grad_op, zero1, zero2, zero3, of offloads with the optimizer's"
         in said
     )
 

@@ -32,7 +32,8 @@ REFUSED = {
     "sequence_parallel_size": "stock Ulysses multiplies the gradients of ZeRO 2 by its degree and lets the "
     "documents of a row see each other: use --sequence-parallel",
 }
-OFFLOADS = ("offload_optimizer", "offload_param")
+STAGES = (1, 2, 3)
+OFFLOADS = {"offload_optimizer": 2, "offload_param": 3}  # the stage from which on each is taken
 OFFLOAD_TAKEN = frozenset({"device", "pin_memory"})
 TAKEN = frozenset({"zero_optimization", "steps_per_print", "wall_clock_breakdown"})
 ZERO_TAKEN = frozenset(
@@ -124,8 +125,8 @@ def _top_problems(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _zero_problems(section: Mapping[str, Any]) -> Iterator[str]:
-    if section.get("stage") not in (2, 3):
-        yield f"stage is {section.get('stage')!r}: 2 and 3 are offered (1 saves less and costs no less, 0 is DDP)"
+    if type(section.get("stage")) is not int or section["stage"] not in STAGES:
+        yield f"stage is {section.get('stage')!r}: 1, 2 and 3 are offered (0 is DDP, which goes without --deepspeed)"
     yield from _untried(section.keys() - ZERO_TAKEN, "zero_optimization")
     for name in OFFLOADS:
         if section.get(name) not in (None, AUTO):
@@ -139,8 +140,8 @@ def _offload_problems(name: str, given: object, stage: object) -> Iterator[str]:
     device = given.get("device", "none")
     if device not in ("cpu", "none"):
         yield f"{name} to {device} was not tried: the host (cpu) was"
-    if name == OFFLOADS[1] and device == "cpu" and stage == 2:
-        yield f"{name} is of stage 3: ZeRO 2 passes over it"
+    if device == "cpu" and stage in STAGES and stage < (least := OFFLOADS[name]):
+        yield f"{name} is of stage {least} on: ZeRO {stage} keeps on the GPU what would go with it"
     yield from _untried(given.keys() - OFFLOAD_TAKEN, name)
 
 

@@ -1,8 +1,9 @@
-"""Every process holds a part of the moments and gradients (ZeRO 2), or of the weights too (ZeRO 3): DeepSpeed.
+"""Every process holds a part of the moments (ZeRO 1), of gradients too (ZeRO 2), of weights too (ZeRO 3): DeepSpeed.
 
 The engine is driven directly. What accelerate and transformers add is what is not exact: a loss that is averaged by
 process, and checkpoints that go on with the same number of processes only. Under bfloat16 the weights are bfloat16
-beside a float32 copy, which is what is trained and saved; gradients are added up in float32.
+beside a float32 copy, which is what is trained and saved; gradients are added up in float32. ZeRO 1 sends them once a
+step, as they were added up; ZeRO 2 and 3 with each micro-batch, in its precision.
 
 DeepSpeed keeps some of this to itself. Whatever is reached for beyond its interface is a method of `_Shards`, was read
 in 0.19.8, and is held by the tests of gradients and of going on.
@@ -16,7 +17,8 @@ from typing import Any
 
 import deepspeed
 import torch
-from deepspeed.runtime.utils import combine_grad_norm_groups
+from deepspeed.runtime.bf16_optimizer import BF16_Optimizer
+from deepspeed.runtime.utils import combine_grad_norm_groups, get_global_norm_of_tensors
 from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 from deepspeed.runtime.zero.parameter_offload import FWD_MODULE_STACK
 from deepspeed.runtime.zero.partitioned_param_coordinator import PartitionedParameterCoordinator
@@ -38,7 +40,7 @@ from longreach.model.parallel.engine import MOMENTS, STEP, Named, saved, trained
 from longreach.model.processes import device, rank, world
 
 OLD_NAMES = r"`torch\.distributed\.\w+` is deprecated"  # that DeepSpeed 0.19 calls in every step
-WEIGHTS = 3  # the stage from which on they are sharded
+MOMENTS_ONLY, WEIGHTS = 1, 3  # the stage that shards nothing else, and the one that shards weights
 
 
 class Zero:
@@ -61,6 +63,9 @@ class Zero:
             "zero_force_ds_cpu_optimizer": False,
             "steps_per_print": None,
         }
+        if section["stage"] == MOMENTS_ONLY:  # its sums are whole: they take each gradient at once, and go as they are
+            self._settings["bf16"] = {"enabled": half, "immediate_grad_update": True}
+            self._settings["communication_data_type"] = "fp32"
 
     def place(self, model: Any, device: torch.device) -> None:
         """The first process keeps the weights, which DeepSpeed sends to the others: they need but the room for them."""
@@ -182,11 +187,15 @@ class _Shards:
 
     def __init__(self, optimizer: Any, inner: Patient, *, sharded_weights: bool) -> None:
         self._optimizer, self._inner, self._sharded_weights = optimizer, inner, sharded_weights
+        self._sums_whole = isinstance(optimizer, BF16_Optimizer)  # of ZeRO 1 in bfloat16
 
     @property
     def _flat(self) -> list[torch.Tensor]:
-        name = "fp32_partitioned_groups_flat" if self._sharded_weights else "single_partition_of_fp32_groups"
-        return list(getattr(self._optimizer, name))
+        if self._sharded_weights:
+            return list(self._optimizer.fp32_partitioned_groups_flat)
+        if self._sums_whole:
+            return list(self._optimizer.fp32_groups_flat_partition)
+        return list(self._optimizer.single_partition_of_fp32_groups)
 
     def begin_moments(self, step: torch.Tensor | None = None) -> None:
         """Make them before the first step does, so that they can be set and a first step be left out."""
@@ -205,6 +214,8 @@ class _Shards:
         """Before clipping; nan where it is none, for which DeepSpeed says -1."""
         if self._sharded_weights:
             norm = float(combine_grad_norm_groups(self._optimizer._get_norm_groups()))
+        elif self._sums_whole:
+            norm = float(get_global_norm_of_tensors(self._optimizer.get_grads_for_norm()[0]))
         else:
             norm = float(self._optimizer.scaled_global_norm())
         return norm if norm >= 0 else float("nan")

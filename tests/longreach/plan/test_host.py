@@ -8,14 +8,14 @@ from longreach.model.aliases import aliases
 from longreach.model.flops import parameters, shape_of
 from longreach.plan.gpus import find_node
 from longreach.plan.host import host
-from longreach.plan.layout import DDP, FSDP, LORA, OPTIMIZER, QLORA, ZERO2, ZERO3, Layout
+from longreach.plan.layout import DDP, FSDP, LORA, OPTIMIZER, QLORA, ZERO1, ZERO2, ZERO3, Layout
 
 SEVEN = shape_of(aliases()["llama2-7b"].config)
 P, H100 = parameters(SEVEN) / 1e9, find_node("h100")
 EIGHT = Layout(mode=DDP, gpus=8, seq_len=4_096)
 
 
-@pytest.mark.parametrize(("mode", "bytes_each"), [(DDP, 8 * 4), (FSDP, 4), (ZERO2, 6), (ZERO3, 6)])
+@pytest.mark.parametrize(("mode", "bytes_each"), [(DDP, 8 * 4), (FSDP, 4), (ZERO1, 6), (ZERO2, 6), (ZERO3, 6)])
 def test_every_process_loads_the_model(mode: str, bytes_each: int) -> None:
     """One after the other where it is sharded."""
     for gpus in (8, 128):

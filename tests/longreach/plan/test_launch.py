@@ -13,7 +13,21 @@ from finetune.config import SftSettings
 from longreach.config import resolve
 from longreach.model.parallel.mode import SHARD_GRAD_OP, read_mode
 from longreach.plan.launch import DEEPSPEED, STAGES, command, deepspeed
-from longreach.plan.layout import DDP, FSDP, LORA, OPTIMIZER, QLORA, SHARDING, WEIGHTS, ZERO2, ZERO3, Layout
+from longreach.plan.layout import (
+    BUCKET,
+    DDP,
+    FSDP,
+    LORA,
+    OPTIMIZER,
+    QLORA,
+    SHARDING,
+    WEIGHTS,
+    ZERO,
+    ZERO1,
+    ZERO2,
+    ZERO3,
+    Layout,
+)
 from longreach.plan.plan import Run
 from pretrain.cli import main as pretrain
 from pretrain.config import ContinueSettings
@@ -77,7 +91,7 @@ def test_the_command_lays_it_out_as_planned(run: Run, mode: str, rank: int, degr
     settings = read(command(run, way, 8, folder=str(tmp_path)), program, kind)
     found = settings.mode
     assert (settings.lora, found.sequence) == (rank, degree)
-    assert found.kind == {FSDP: "fsdp", SHARD_GRAD_OP: "fsdp", ZERO2: "zero", ZERO3: "zero"}.get(mode, "ddp")
+    assert found.kind == {FSDP: "fsdp", SHARD_GRAD_OP: "fsdp", **dict.fromkeys(ZERO, "zero")}.get(mode, "ddp")
     assert found.zero.get("stage") == STAGES.get(mode)
     assert found.reshard == (mode != SHARD_GRAD_OP)
 
@@ -95,6 +109,13 @@ def test_deepspeed_has_what_was_planned(mode: str, tmp_path: Path) -> None:
     assert (zero["stage"], zero["reduce_bucket_size"]) == (STAGES[mode], 1_000_000)
     assert zero.get("stage3_max_live_parameters") == (2_000 if mode == ZERO3 else None)
     assert zero["offload_optimizer"]["device"] == "cpu"
+
+
+def test_zero_1_is_told_no_more_than_its_buckets(tmp_path: Path) -> None:
+    (tmp_path / DEEPSPEED).write_text(json.dumps(deepspeed(layout(ZERO1, 64), 4_096, 1_000)))
+    zero = read_mode("", str(tmp_path / DEEPSPEED), 1).zero
+    assert (zero["stage"], zero["reduce_bucket_size"]) == (1, BUCKET)
+    assert not {"offload_optimizer", "stage3_max_live_parameters"} & zero.keys()
 
 
 def test_what_was_not_planned_is_not_there() -> None:

@@ -16,6 +16,7 @@ from longreach.plan.layout import (
     MODES,
     OPTIMIZER,
     QLORA,
+    ZERO1,
     ZERO2,
     ZERO3,
     Layout,
@@ -163,15 +164,17 @@ def test_shared_keys_and_the_sent_output_are_kept_too() -> None:
 
 def test_buffers_by_hand() -> None:
     block, words = SEVEN.block_matrices, 32_000 * 4_096
-    ways = {mode: Layout(mode=mode, gpus=8, seq_len=1) for mode in (DDP, ZERO2, ZERO3, FSDP)}
+    ways = {mode: Layout(mode=mode, gpus=8, seq_len=1) for mode in (DDP, ZERO1, ZERO2, ZERO3, FSDP)}
     assert {mode: standing_buffers(way) for mode, way in ways.items()} == {
         DDP: 0,
+        ZERO1: 0,
         ZERO2: 0,
         ZERO3: 2 * BUCKET,
         FSDP: 0,
     }
     assert {mode: gathered_bytes(SEVEN, way) for mode, way in ways.items()} == {
         DDP: 0,
+        ZERO1: 2 * 4_096 * 11_008,  # in half precision its sums take each gradient as it comes
         ZERO2: 2 * 2 * BUCKET,  # made for each backward pass
         ZERO3: 2 * (3 * block + words),
         FSDP: 2 * (3 * block + 2 * words + words) + 6 * block,  # gradients of head and block, and its sum in float32
@@ -218,6 +221,20 @@ def test_reductions_by_hand() -> None:
     assert moments(SEVEN, replace(zero, mode=FSDP))[-1].buffers == 2 * 32_000 * 4_096 * (2 * 2 + 4 + 4 / 8)
 
 
+def test_whole_sums_are_sent_once_a_step() -> None:
+    """7 B as they are, 0.5 B and less in one copy; without half precision by buckets, as ZeRO 2, which they go into."""
+    one = replace(ALONE, mode=ZERO1, gpus=8)
+    assert {each.name: each.buffers for each in moments(SEVEN, one)}[REDUCTION] == 0
+    learning = adapter_parameters(SEVEN, 16)
+    assert {each.name: each.buffers for each in moments(SEVEN, replace(one, lora=16))}[REDUCTION] == 4 * learning
+    sent = {
+        mode: {each.name: each.buffers for each in moments(SEVEN, replace(one, mode=mode, on_gpu=False))}[REDUCTION]
+        for mode in (ZERO1, ZERO2)
+    }
+    assert sent[ZERO2] - sent[ZERO1] == 4 * BUCKET
+    assert sent[ZERO1] == 2 * 4 * BUCKET + 4 * parameters(SEVEN) / 8
+
+
 def test_four_bits_need_no_rounded_copies() -> None:
     adapter, four = (memory(SEVEN, replace(ALONE, mode=mode, lora=16)) for mode in (LORA, QLORA))
     assert four.weights < adapter.weights / 4
@@ -231,6 +248,8 @@ def test_four_bits_need_no_rounded_copies() -> None:
         ({"mode": DDP, "offload": frozenset({OPTIMIZER})}, "offloads nothing"),
         ({"mode": ZERO2, "offload": frozenset({"weights"})}, "offloaded by zero3"),
         ({"mode": FSDP, "offload": frozenset({OPTIMIZER})}, "by zero2 and zero3"),
+        ({"mode": ZERO1, "offload": frozenset({OPTIMIZER})}, "by zero2 and zero3"),
+        ({"mode": ZERO1, "offload": frozenset({"weights"})}, "offloaded by zero3"),
         ({"mode": ZERO3, "offload": frozenset({ACTIVATIONS})}, "needs gradient checkpointing"),
         ({"mode": QLORA, "sequence_parallel": 2}, "no row to several GPUs"),
         ({"mode": ZERO3, "sequence_parallel": 3}, "do not divide 8 GPUs and 32 heads"),

@@ -9,7 +9,7 @@ from longreach.model.flops import shape_of
 from longreach.model.parallel.mode import SHARD_GRAD_OP
 from longreach.plan.gpus import GPUS, Node, find_node
 from longreach.plan.host import host
-from longreach.plan.layout import ACTIVATIONS, DDP, FSDP, LORA, OPTIMIZER, QLORA, SHARDING, ZERO2, ZERO3, Layout
+from longreach.plan.layout import ACTIVATIONS, DDP, FSDP, LORA, OPTIMIZER, QLORA, SHARDING, ZERO1, ZERO2, ZERO3, Layout
 from longreach.plan.search import (
     GRAIN,
     adapter_instead,
@@ -45,6 +45,8 @@ def test_less_trouble_goes_first() -> None:
     assert names("llama3.2-1b", layout()) == ["gradient checkpointing"]
     assert names("llama2-7b", layout()) == ["gradient checkpointing", "fsdp"]
     assert names("llama2-7b", layout(mode=ZERO2, gpus=4)) == ["gradient checkpointing"]
+    assert names("llama2-7b", layout(mode=ZERO1)) == ["gradient checkpointing"]
+    assert names("llama2-70b", layout(16_384, 128, mode=ZERO1)) == ["gradient checkpointing", "zero3"]
     assert names("llama2-70b", layout(16_384, 128)) == ["gradient checkpointing", "fsdp"]
     assert names("llama2-70b", layout(16_384)) == ["gradient checkpointing", "optimizer on the host"]
     assert names("llama2-7b", layout(524_288)) == ["gradient checkpointing", "fsdp", "8 GPUs to a row"]

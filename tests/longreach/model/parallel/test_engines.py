@@ -13,19 +13,27 @@ from safetensors.torch import load_file
 
 from longreach.model.checkpoint import read_provenance
 from longreach.model.parallel.moments import Moments
-from parallel_runs import FSDP, KEPT, MODES, RAGGED, SHARED, ZERO2, ZERO3, torchrun
+from parallel_runs import FSDP, KEPT, MODES, RAGGED, SHARED, ZERO1, ZERO2, ZERO3, torchrun
 from tinyrun import Plan, figures, recorded, tiny_run
 
 pytestmark = pytest.mark.timeout(1200)  # the first test of each number of processes waits for all of its runs
 
 ADAPTER = {"steps": "2@64", "lora": True, "tied": True, "gradient_checkpointing": True, "ragged": True}
-HALF = {"steps": "3@64", "dtype": "bfloat16", "save_every": 3, "validate_every": 0}
+HALF = {
+    "steps": "4@64",
+    "dtype": "bfloat16",
+    "clip": 0.5,
+    "save_every": 2,
+    "keep_checkpoints": 0,
+    "validate_every": 0,
+}
 CLIPPED = {"steps": "3@64", "clip": 0.5, "save_every": 3}
 STAGES = {"steps": "1@64,1@128,1@64", "validate_every": 0}
 SKIPPED = {"steps": "4@64", "save_every": 1, "keep_checkpoints": 0, "skip_bad_batches": True}
 
 
-ENGINES = ("ddp", "fsdp", "zero2", "zero3")
+SHARDED = ("fsdp", "zero1", "zero2", "zero3")
+ENGINES = ("ddp", *SHARDED)
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +56,13 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """By two processes, in every mode."""
     folder = tmp_path_factory.mktemp("two")
     runs: dict[str, dict[str, Any]] = {name: {"plan": KEPT | mode} for name, mode in MODES.items()}
-    for name in ("fsdp-shared", "zero3"):
+    for name in ("fsdp-shared", "zero1", "zero3"):
         runs[f"adapter-{name}"] = {"plan": ADAPTER | MODES[name]}
-    for name in ("fsdp", "zero2", "zero3"):
+    for name in SHARDED:
         runs[f"half-{name}"] = {"plan": HALF | MODES[name]}
         runs[f"clipped-{name}"] = {"plan": CLIPPED | MODES[name]}
         runs[f"skipped-{name}"] = {"plan": SKIPPED | MODES[name], "spoil": "bad step"}
+    runs["skipped-half-zero1"] = {"plan": SKIPPED | ZERO1 | {"dtype": "bfloat16"}, "spoil": "bad step"}
     for name in ENGINES:
         runs[f"stages-{name}"] = {"plan": STAGES | MODES[name], "spoil": "watched"}
     runs["mixing"] = {"plan": RAGGED | SHARED, "spoil": "mixing"}
@@ -94,29 +103,29 @@ def assert_same(one: Path, other: Path, name: str = "model.safetensors") -> None
         assert figures(line) == pytest.approx(figures(twin), rel=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["fsdp-shared", "zero3"])
+@pytest.mark.parametrize("mode", ["fsdp-shared", "zero1", "zero3"])
 def test_adapters(one: Path, two: Path, mode: str) -> None:
     assert_same(one / "adapter", two / f"adapter-{mode}", "adapter_model.safetensors")
 
 
-@pytest.mark.parametrize("mode", ["fsdp", "zero2", "zero3"])
+@pytest.mark.parametrize("mode", SHARDED)
 def test_clipping(one: Path, two: Path, mode: str) -> None:
     assert all(line["gradient_norm"] > 0.5 for line in recorded(one / "clipped") if "loss" in line)
     assert_same(one / "clipped", two / f"clipped-{mode}")
 
 
-@pytest.mark.parametrize("mode", ["fsdp", "zero2", "zero3"])
+@pytest.mark.parametrize("mode", SHARDED)
 def test_half_precision_trains_a_float32_copy(one: Path, two: Path, mode: str) -> None:
     ours, theirs = (
         [line["loss"] for line in recorded(folder) if "loss" in line] for folder in (one / "half", two / f"half-{mode}")
     )
     assert ours == pytest.approx(theirs, abs=2e-3)
-    saved = load_file(two / f"half-{mode}" / "checkpoint-3" / "model.safetensors")
+    saved = load_file(two / f"half-{mode}" / "checkpoint-4" / "model.safetensors")
     rounded = [name for name, each in saved.items() if each.equal(each.bfloat16().float()) and not (each == 1).all()]
     assert rounded == []
 
 
-@pytest.mark.parametrize("mode", ["fsdp", "zero2", "zero3"])
+@pytest.mark.parametrize("mode", [*SHARDED, "half-zero1"])
 def test_a_step_that_is_left_out_changes_nothing(two: Path, mode: str) -> None:
     run = two / f"skipped-{mode}"
     lines = {line["step"]: line for line in recorded(run) if "loss" in line}
@@ -155,6 +164,7 @@ def test_goes_on_under_another_engine_and_number_of_processes(one: Path, two: Pa
     ways = {
         "zero2 to shared fsdp": ("zero2", FSDP | SHARED),
         "fsdp to zero3": ("fsdp", ZERO3),
+        "shared zero1 to zero1": ("zero1-shared", ZERO1),
         "zero3 to shared zero2": ("zero3-shared", ZERO2 | SHARED),
         "shared to ddp": ("ddp-shared", {}),
     }
@@ -169,6 +179,15 @@ def test_goes_on_under_another_engine_and_number_of_processes(one: Path, two: Pa
     cut_back(two / "zero3", tmp_path / "alone")
     tiny_run(tmp_path / "alone", Plan(**KEPT))
     assert_same(one / "ragged", tmp_path / "alone")
+
+
+def test_half_precision_goes_on_to_the_same_bits(two: Path, tmp_path: Path) -> None:
+    for name in SHARDED:
+        cut_back(two / f"half-{name}", tmp_path / name)
+    torchrun(tmp_path, 2, {name: {"plan": HALF | MODES[name]} for name in SHARDED})
+    for name in SHARDED:
+        ours, theirs = (load_file(each / "model.safetensors") for each in (two / f"half-{name}", tmp_path / name))
+        assert all(each.equal(theirs[key]) for key, each in ours.items()), name
 
 
 def test_a_process_that_is_killed_ends_the_job_and_costs_no_checkpoint(one: Path, tmp_path: Path) -> None:

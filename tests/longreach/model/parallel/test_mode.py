@@ -48,7 +48,9 @@ def test_a_configuration_written_for_transformers_is_taken(tmp_path: Path) -> No
         ({"scheduler": {"type": "WarmupLR"}}, "scheduler is refused"),
         ({"sequence_parallel_size": 2}, "stock Ulysses multiplies the gradients"),
         ({"prescale_gradients": True}, "prescale_gradients was not tried"),
-        ({"zero_optimization": {"stage": 1}}, "stage is 1: 2 and 3 are offered"),
+        ({"zero_optimization": {"stage": 0}}, "stage is 0: 1, 2 and 3 are offered"),
+        ({"zero_optimization": {"stage": True}}, "stage is True"),
+        ({"zero_optimization": {"stage": 1, "offload_optimizer": {"device": "cpu"}}}, "is of stage 2 on: ZeRO 1 keeps"),
         ({"zero_optimization": {}}, "stage is None"),
         ({"zero_optimization": {"stage": "2"}}, "stage is '2'"),
         ({"zero_optimization": {"stage": 3, "offload_param": "cpu"}}, "offload_param is 'cpu'"),
@@ -60,7 +62,10 @@ def test_a_configuration_written_for_transformers_is_taken(tmp_path: Path) -> No
         ({"zero_optimization": {"stage": 3, "offload_param": {"device": "nvme"}}}, "offload_param to nvme"),
         ({"zero_optimization": {"stage": 3, "offload_optimizer": "cpu"}}, "offload_optimizer is 'cpu': {\"device\""),
         ({"zero_optimization": {"stage": 3, "offload_param": True}}, "offload_param is True"),
-        ({"zero_optimization": {"stage": 2, "offload_param": {"device": "cpu"}}}, "offload_param is of stage 3"),
+        (
+            {"zero_optimization": {"stage": 2, "offload_param": {"device": "cpu"}}},
+            "offload_param is of stage 3 on: ZeRO 2",
+        ),
         (
             {"zero_optimization": {"stage": 3, "offload_optimizer": {"device": "cpu", "ratio": 0.5}}},
             "offload_optimizer.ratio was not tried",
