@@ -226,6 +226,7 @@ CASES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("--base", "{base}", "--data", "{rows}", "--rope", "abs:5"), "--rope"),
     (("--base", "{base}", "--data", "{rows}", "--stages", "64:0.5"), "sum to 0.5"),
     (("--base", "{base}", "--data", "{rows}", "--batch-tokens", "1000"), "no whole number of rows"),
+    (("--base", "{base}", "--data", "{rows}", "--batch-tokens", "1000", "--dry-run"), "no whole number of rows"),
     (("--base", "{base}", "--data", "{rows}", "--micro-batch", "1.5"), "--micro-batch"),
     (("--base", "{base}", "--data", "{rows}", "--learning-rate", "-1"), "--learning-rate"),
 )
