@@ -1,5 +1,6 @@
 """All that a plan says of a training run, as one value: computed here, shown and written elsewhere."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -221,10 +222,24 @@ def _notes(run: Run, layout: Layout) -> Iterator[str]:
     window = int(run.config.get("max_position_embeddings") or run.seq_len)
     if run.program == "finetune" and run.seq_len > window:
         yield f"{run.name} was made for {window:,} tokens: make it longer first by `pretrain continue`"
-    rows, rest = divmod(run.batch_tokens, run.seq_len)
-    sharers = layout.gpus // layout.sequence_parallel
-    if rest or rows % sharers:
-        yield (
-            f"a step of {run.batch_tokens:,} tokens is {run.batch_tokens / run.seq_len:g} rows of {run.seq_len:,}, "
-            f"which {sharers} times {layout.sequence_parallel} GPUs cannot share evenly"
-        )
+    if run.program == "pretrain":  # the examples of `finetune sft` fill rows of their own
+        yield from _refused_steps(run, layout)
+
+
+def _refused_steps(run: Run, layout: Layout) -> Iterator[str]:
+    """What `pretrain continue` will not begin with, and what it would; nobody may wait for others in every step."""
+    for length in sorted({length for length, _ in run.stages}):
+        rows, sharers = run.batch_tokens / length, layout.gpus // layout.sequence_parallel
+        if run.batch_tokens % length:
+            fitting = max(1, round(rows / sharers)) * sharers * length
+            yield (
+                f"training refuses a step of {run.batch_tokens:,} tokens, {rows:g} rows of {length:,}: "
+                f"--batch-tokens {fitting} would do"
+            )
+        elif rows % sharers:
+            fitting, each = math.ceil(rows / sharers) * sharers * length, layout.sequence_parallel
+            groups = f"{sharers:,} GPUs" if each == 1 else f"{sharers:,} times {each} GPUs"
+            yield (
+                f"training refuses a step of {run.batch_tokens:,} tokens, {rows:g} rows of {length:,}, which {groups} "
+                f"cannot share evenly: --batch-tokens {fitting} would do, or other --gpus; the hours are of even shares"
+            )

@@ -142,8 +142,16 @@ def test_no_more_rows_at_once_than_a_step_has(capsys: pytest.CaptureFixture[str]
 
 def test_an_uneven_step_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
     found = as_json(capsys, base="llama2-7b", seq_len=32_768, batch_tokens=327_680, steps=10)
-    assert "is 10 rows of 32,768" in found["notes"][0]
+    assert "10 rows of 32,768, which 8 GPUs cannot share evenly: --batch-tokens 524288 would do" in found["notes"][0]
     assert as_json(capsys, base="llama2-7b", seq_len=32_768)["notes"] == []
+
+
+def test_a_step_that_training_refuses_is_told_with_one_that_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    for asked in ({"seq_len": 32_000}, {"seq_len": 16_384, "gpus": 1_000}, {"batch_tokens": 1_000}):
+        (note,) = as_json(capsys, base="llama2-7b", **asked)["notes"]
+        fitting = int(note.split("--batch-tokens ")[1].split()[0])
+        assert note.startswith("training refuses a step of")
+        assert as_json(capsys, base="llama2-7b", **asked | {"batch_tokens": fitting})["notes"] == []
 
 
 def test_tables_and_advice(capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,7 +167,7 @@ def test_a_plan_only_says_what_is_run(capsys: pytest.CaptureFixture[str]) -> Non
     show_plan(PlanSettings(**asked), as_json=False)
     said = capsys.readouterr().out
     assert (
-        "a plan only: pretrain trains with ddp, fsdp, lora, shard_grad_op, zero2, zero3, of offloads with the optimizer's"
+        "a plan only: pretrain trains with ddp, fsdp, lora, shard_grad_op, zero2, zero3, and offloads optimizer and weights alone"
         in said
     )
 
