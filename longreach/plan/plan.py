@@ -34,6 +34,7 @@ from longreach.plan.options import AUTO, PlanOptions
 from longreach.plan.search import Change, adapter_instead, fewest_gpus, fits, least_change, longest_rows
 
 RANK = 16  # of adapters, where nobody says
+CONFIGURATION = ".json"  # enough for a plan
 NOT_OFFLOADED = {
     **dict.fromkeys((FSDP, SHARD_GRAD_OP), frozenset({OPTIMIZER, WEIGHTS})),
     ZERO2: frozenset({WEIGHTS}),
@@ -219,6 +220,8 @@ def _notes(run: Run, layout: Layout) -> Iterator[str]:
     kind = str(run.config.get("model_type", ""))
     if kind not in EXACT:
         yield f"{kind or 'this model'} is counted as a Llama: {', '.join(sorted(EXACT))} are exact"
+    if run.name.endswith(CONFIGURATION):
+        yield f"{run.name} holds no weights to start from: give their folder, or see `pretrain scratch --help`"
     window = int(run.config.get("max_position_embeddings") or run.seq_len)
     if run.program == "finetune" and run.seq_len > window:
         yield f"{run.name} was made for {window:,} tokens: make it longer first by `pretrain continue`"

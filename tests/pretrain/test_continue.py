@@ -221,6 +221,7 @@ CASES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("--base", "{base}"), "give --data"),
     (("--base", "{base}", "--data", "missing/rows"), "holds no rows"),
     (("--base", "lama2-7b", "--data", "{rows}"), "did you mean 'llama2-7b'"),
+    (("--base", "{base}/config.json", "--data", "{rows}"), "is a file: a base is the folder"),
     (("--base", "{base}", "--data", "{rows}", "--seq-len", "4096"), "longer than the rows"),
     (("--base", "{base}", "--data", "{rows}", "--seq-len", "100"), "nor of a multiple"),
     (("--base", "{base}", "--data", "{rows}", "--rope", "abs:5"), "--rope"),

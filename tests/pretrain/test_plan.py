@@ -154,6 +154,11 @@ def test_a_step_that_training_refuses_is_told_with_one_that_it_takes(capsys: pyt
         assert as_json(capsys, base="llama2-7b", **asked | {"batch_tokens": fitting})["notes"] == []
 
 
+def test_a_configuration_alone_is_planned_and_said_to_hold_no_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    (note,) = as_json(capsys, base=str(ROOT / "recipes/tiny-llama.json"), seq_len=1_024)["notes"]
+    assert "tiny-llama.json holds no weights to start from" in note
+
+
 def test_tables_and_advice(capsys: pytest.CaptureFixture[str]) -> None:
     show_plan(PlanSettings(base="llama2-7b", seq_len=32_768), as_json=False)
     said = capsys.readouterr().out
