@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from longreach.errors import UserError
+from longreach.model.aliases import find_alias
 from longreach.model.flops import EXACT, Flops, Shape, paper_shape, parameters, shape_of, stage_flops
 from longreach.model.options import MICRO_BATCH_TOKENS
 from longreach.model.parallel.mode import SHARD_GRAD_OP
@@ -222,6 +223,9 @@ def _notes(run: Run, layout: Layout) -> Iterator[str]:
         yield f"{kind or 'this model'} is counted as a Llama: {', '.join(sorted(EXACT))} are exact"
     if run.name.endswith(CONFIGURATION):
         yield f"{run.name} holds no weights to start from: give their folder, or see `pretrain scratch --help`"
+    alias = find_alias(run.name)
+    if alias and not alias.hub:
+        yield f"{alias.name} has no weights to start from: {alias.note}"
     window = int(run.config.get("max_position_embeddings") or run.seq_len)
     if run.program == "finetune" and run.seq_len > window:
         yield f"{run.name} was made for {window:,} tokens: make it longer first by `pretrain continue`"

@@ -157,6 +157,8 @@ def test_a_step_that_training_refuses_is_told_with_one_that_it_takes(capsys: pyt
 def test_a_configuration_alone_is_planned_and_said_to_hold_no_weights(capsys: pytest.CaptureFixture[str]) -> None:
     (note,) = as_json(capsys, base=str(ROOT / "recipes/tiny-llama.json"), seq_len=1_024)["notes"]
     assert "tiny-llama.json holds no weights to start from" in note
+    (note,) = as_json(capsys, base="llama2-34b")["notes"]
+    assert note.startswith("llama2-34b has no weights to start from: Llama 2 34B was never released")
 
 
 def test_tables_and_advice(capsys: pytest.CaptureFixture[str]) -> None:
