@@ -150,7 +150,7 @@ def asked_layout(run: Run, options: PlanOptions) -> Layout:
         mode=mode,
         gpus=options.gpus,
         seq_len=run.seq_len,
-        rows=options.micro_batch or _rows_at_once(run, options),
+        rows=_rows_at_once(run, options),
         checkpointing=options.gradient_checkpointing,
         sequence_parallel=options.sequence_parallel,
         offload=frozenset(options.offload),
@@ -159,9 +159,9 @@ def asked_layout(run: Run, options: PlanOptions) -> Layout:
 
 
 def _rows_at_once(run: Run, options: PlanOptions) -> int:
-    """As many as hold 8,192 tokens, no more than a step has for those that share a row."""
+    """As many as asked for, or as hold 8,192 tokens; no more than a step has for those that share a row."""
     of_a_step = run.batch_tokens * options.sequence_parallel // (run.seq_len * options.gpus)
-    return max(1, min(MICRO_BATCH_TOKENS // run.seq_len, of_a_step))
+    return max(1, min(options.micro_batch or MICRO_BATCH_TOKENS // run.seq_len, of_a_step))
 
 
 def asked_mode(run: Run, options: PlanOptions) -> str:

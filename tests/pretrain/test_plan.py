@@ -138,6 +138,8 @@ def test_no_more_rows_at_once_than_a_step_has(capsys: pytest.CaptureFixture[str]
     for gpus, batch_tokens, rows in ((2, 512 * 64, 16), (2, 512 * 8, 4), (8, 512 * 4, 1)):
         found = as_json(capsys, **asked, gpus=gpus, batch_tokens=batch_tokens)
         assert f"--micro-batch {rows}" in found["command"]
+        more = as_json(capsys, **asked, gpus=gpus, batch_tokens=batch_tokens, micro_batch=99)
+        assert f"--micro-batch {min(99, batch_tokens // 512 // gpus) or 1}" in more["command"]
 
 
 def test_an_uneven_step_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
