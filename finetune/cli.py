@@ -83,7 +83,7 @@ def plan(config: Path | None, as_json: bool, **given: Any) -> None:
     \b
     Examples:
       finetune plan --base llama2-7b --tokens 500M --lora 16 --gpus 1 --gpu rtx4090
-      finetune plan --base llama2-70b --seq-len 16384 --steps 400 --lora 16 --qlora --gpus 8 --gpu a100-80 --json
+      finetune plan --base llama2-70b --seq-len 16384 --steps 400 --lora 16 --qlora --gpus 8 --gpu h200 --json
     """
     from finetune.plan import show_plan
 

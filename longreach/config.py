@@ -60,39 +60,49 @@ def size(text: str) -> int:
     multiplier = _MULTIPLIERS.get(word[-1:], 1)
     digits = word[:-1] if multiplier > 1 else word
     try:
-        number = (int(digits) if digits.isdecimal() else float(digits)) * multiplier
-        whole = number == int(number)
+        count = (int(digits) if digits.isdecimal() else float(digits)) * multiplier
+        whole = count == int(count)
     except (ValueError, OverflowError):  # words, nan, inf
         whole = False
-    if not whole or number < 0:
+    if not whole:
         raise ValueError(f"{text!r} is no whole number")
-    if number > LARGEST:
+    if count < 0:
+        raise ValueError(f"{text} is below 0")
+    if count > LARGEST:
         raise ValueError(f"{text} is more than {LARGEST:,}")
-    return int(number)
+    return int(count)
+
+
+def number(text: str) -> float:
+    """Any number, with a message of our own for what is none."""
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no number") from None
 
 
 def share(text: str) -> float:
     """A share of the whole, from 0 to 1."""
-    number = float(text)
-    if not 0 <= number <= 1:
+    value = number(text)
+    if not 0 <= value <= 1:
         raise ValueError(f"{text} is not from 0 to 1")
-    return number
+    return value
 
 
 def factor(text: str) -> float:
     """A number above 0."""
-    number = float(text)
-    if not 0 < number < float("inf"):
+    value = number(text)
+    if not 0 < value < float("inf"):
         raise ValueError(f"{text} is not above 0")
-    return number
+    return value
 
 
 def ratio(text: str) -> float:
     """A number of 0 or more."""
-    number = float(text)
-    if not 0 <= number < float("inf"):
+    value = number(text)
+    if not 0 <= value < float("inf"):
         raise ValueError(f"{text} is below 0")
-    return number
+    return value
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -216,7 +226,7 @@ def _convert(entry: Field[Any], value: Any) -> Any:
     if isinstance(default, tuple):
         return (value,) if isinstance(value, str) else tuple(value)
     if isinstance(default, float):
-        return float(value)
+        return number(value)
     if isinstance(default, int):
         return size(str(value))
     return str(value)

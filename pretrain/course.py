@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from longreach.errors import UserError
+from longreach.model.batches import rows_of
 from longreach.model.choices import Choices
 from longreach.model.flops import paper_shape, shape_of, stage_flops
 from longreach.model.rope import parse_rope
@@ -52,6 +53,8 @@ def plan_course(settings: ContinueSettings | ScratchSettings, base: BaseModel, d
     found = [rows_for(spec.seq_len, data) for spec in specs]
     longest = max(range(len(specs)), key=lambda place: specs[place].seq_len)
     choices = opening | choose(settings, base, len(found[longest][0]), specs[longest].seq_len)
+    for spec in specs:
+        rows_of(choices["batch_tokens"].value, spec.seq_len)
     steps = steps_of(specs, choices["steps"].value)
     notes = [note for _, its_notes in found for note in its_notes]
     rows = [each for each, _ in found]

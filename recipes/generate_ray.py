@@ -14,7 +14,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import ray
+try:
+    import ray
+except ModuleNotFoundError:
+    raise SystemExit("error: Ray is not installed\n  hint: pip install ray") from None
 
 
 def shard(folder: str, part: str, arguments: Sequence[str]) -> int:

@@ -141,10 +141,17 @@ def _summary(plan: Plan, total: Estimate, settings: GenerateSettings) -> dict[st
         "prompt_tokens_cached": cached,
         "reply_tokens": reply,
         **_hours(found, settings, total.requests.total(), prompt, cached, reply),
-        "cost": round((prompt * settings.price_in + reply * settings.price_out) / 1e6, 2),
+        "cost": _cost(settings, prompt, reply),
         "needs": found.as_object() if isinstance(found, Needs) else None,
         "not_planned": "" if isinstance(found, Needs) else found,
     }
+
+
+def _cost(settings: GenerateSettings, prompt: int, reply: int) -> float | None:
+    """In dollars, of a server that is paid by the token; None where nobody said its prices."""
+    if not (settings.price_in or settings.price_out):
+        return None
+    return round((prompt * settings.price_in + reply * settings.price_out) / 1e6, 2)
 
 
 def _hours(

@@ -1,7 +1,7 @@
 """--dry-run: the GPU hours of a run, with the cached prefix and without, from the model's configuration alone."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,7 +86,8 @@ def needs(settings: GenerateSettings, load: Load, judged: Load) -> Needs | str:
     """What `load` takes, or why that could not be computed; `judged` is what another model is asked."""
     engine, node = engine_name(settings)[0], find_node(settings.gpu)
     if engine == EXTRACTIVE:
-        return "the built-in engine needs none"
+        unread = [f"--{name}" for name in ("shape", "gpus", "price") if getattr(settings, name)]
+        return f"the built-in engine needs none{_for_a_model(unread)}"
     if engine == "transformers":
         return "they are planned for vLLM, here (--engine vllm) or served (--base-url); --engine transformers is slower"
     try:
@@ -112,6 +113,11 @@ def needs(settings: GenerateSettings, load: Load, judged: Load) -> Needs | str:
         settings.price,
         tuple(_notes(settings, config, found, load.held, judged)),
     )
+
+
+def _for_a_model(options: Sequence[str]) -> str:
+    """That these were given for nothing."""
+    return f"; {', '.join(options)}: for a model, by --engine vllm or --base-url" if options else ""
 
 
 def _config(settings: GenerateSettings) -> Mapping[str, Any]:
@@ -146,6 +152,8 @@ def _notes(
         )
     if found.batch == at_once(settings) < found.cache_tokens // max(1, round(held)):
         notes.append(f"{found.batch:,} requests at once leave room in the cache: --concurrency can be more")
+    if left := settings.gpus % found.gpus:
+        notes.append(f"{left} of --gpus {settings.gpus} left over: a server takes {found.gpus}")
     if config.get("quantization_config"):
         notes.append("the model is quantized; its weights are counted with 2 bytes each all the same")
     if not settings.tokenizer:

@@ -57,7 +57,11 @@ def print_estimate(figures: Mapping[str, Any], *, as_json: bool) -> None:
         ),
         ("reply tokens", figures["reply_tokens"], ""),
         *_assumed_hours(figures),
-        ("cost in dollars", f"{figures['cost']:.2f}", ""),
+        *(
+            [("cost by --price-in and --price-out", f"{figures['cost']:.2f}", "")]
+            if figures["cost"] is not None
+            else []
+        ),
     ]
     print_table(("", "number", "share"), rows)
     if figures["needs"]:

@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
@@ -352,3 +353,9 @@ def test_a_slurm_job_that_is_told_to_end_saves_and_is_queued_again(tmp_path: Pat
     job.terminate()
     assert job.wait(30) != 0
     assert (tmp_path / "calls").read_text().splitlines()[-2:] == ["saved", "requeue 7"]
+
+
+def test_the_ray_recipe_without_ray_says_what_to_install() -> None:
+    without = "import runpy, sys; sys.modules['ray'] = None; runpy.run_path('recipes/generate_ray.py')"
+    done = subprocess.run([sys.executable, "-c", without], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "error: Ray is not installed\n  hint: pip install ray\n")

@@ -19,7 +19,7 @@ PURPOSES = {  # of each extra, in the order in which they are shown
     "evaluate": "evaluate",
     "harness": "evaluate harness",
     "deepspeed": "training sharded by ZeRO (--deepspeed)",
-    "flash": "flash-attn",
+    "flash": "documents apart on a GPU by flash-attn; else by torch",
     "qlora": "finetune sft --qlora",
 }
 

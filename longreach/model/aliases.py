@@ -59,6 +59,11 @@ def weights_of(base: str) -> str:
     """The folder or hub id to load: that of the alias, or what was given."""
     alias = find_alias(base)
     if alias is None:
+        if Path(base).is_file():
+            raise UserError(
+                f"{base} is a file: a base is the folder that holds its weights, too",
+                "a configuration alone serves `plan`, `rope` and `pretrain scratch --config`",
+            )
         if "/" not in base and not Path(base).exists():
             raise unknown(base)
         return base

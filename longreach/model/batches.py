@@ -82,6 +82,17 @@ class Packed:
         return packed_row(self._rows[place], self._across)
 
 
+def rows_of(batch_tokens: int, seq_len: int) -> int:
+    """As many as hold a batch; UserError where that is no whole number."""
+    rows, rest = divmod(batch_tokens, seq_len)
+    if rest or not rows:
+        fitting = max(1, round(batch_tokens / seq_len)) * seq_len
+        raise UserError(
+            f"a batch of {batch_tokens} tokens is no whole number of rows of {seq_len}", f"give it {fitting} tokens"
+        )
+    return rows
+
+
 class PackedBatches:
     """Packed rows in the order of a seed, as many in each step as hold `batch_tokens`."""
 
@@ -89,13 +100,7 @@ class PackedBatches:
 
     def __init__(self, rows: Packed, batch_tokens: int, seed: int) -> None:
         self.seq_len, self.vocab_size = rows.seq_len, rows.vocab_size
-        self.rows_per_step, rest = divmod(batch_tokens, rows.seq_len)
-        if rest or not self.rows_per_step:
-            fitting = max(1, round(batch_tokens / rows.seq_len)) * rows.seq_len
-            raise UserError(
-                f"a batch of {batch_tokens} tokens is no whole number of rows of {rows.seq_len}",
-                f"give it {fitting} tokens",
-            )
+        self.rows_per_step = rows_of(batch_tokens, rows.seq_len)
         self._rows, self._order = rows, RowOrder(len(rows), seed)
 
     def plan(self, step: int) -> Sequence[int]:

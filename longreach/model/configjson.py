@@ -21,7 +21,7 @@ def config_of(base: str) -> dict[str, Any]:
     alias = find_alias(base)
     if alias:
         return dict(alias.config)
-    if base.count("/") != 1 or base.startswith((".", "/", "~")) or base.endswith("/"):
+    if base.count("/") != 1 or base.startswith((".", "/", "~")) or base.endswith(("/", ".json")):
         raise unknown(base)
     return _from_hub(base)
 

@@ -1,10 +1,12 @@
 """All that a plan says of a training run, as one value: computed here, shown and written elsewhere."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from longreach.errors import UserError
+from longreach.model.aliases import find_alias
 from longreach.model.flops import EXACT, Flops, Shape, paper_shape, parameters, shape_of, stage_flops
 from longreach.model.options import MICRO_BATCH_TOKENS
 from longreach.model.parallel.mode import SHARD_GRAD_OP
@@ -34,6 +36,7 @@ from longreach.plan.options import AUTO, PlanOptions
 from longreach.plan.search import Change, adapter_instead, fewest_gpus, fits, least_change, longest_rows
 
 RANK = 16  # of adapters, where nobody says
+CONFIGURATION = ".json"  # enough for a plan
 NOT_OFFLOADED = {
     **dict.fromkeys((FSDP, SHARD_GRAD_OP, ZERO1), frozenset({OPTIMIZER, WEIGHTS})),
     ZERO2: frozenset({WEIGHTS}),
@@ -148,7 +151,7 @@ def asked_layout(run: Run, options: PlanOptions) -> Layout:
         mode=mode,
         gpus=options.gpus,
         seq_len=run.seq_len,
-        rows=options.micro_batch or _rows_at_once(run, options),
+        rows=_rows_at_once(run, options),
         checkpointing=options.gradient_checkpointing,
         sequence_parallel=options.sequence_parallel,
         offload=frozenset(options.offload),
@@ -157,9 +160,9 @@ def asked_layout(run: Run, options: PlanOptions) -> Layout:
 
 
 def _rows_at_once(run: Run, options: PlanOptions) -> int:
-    """As many as hold 8,192 tokens, no more than a step has for those that share a row."""
+    """As many as asked for, or as hold 8,192 tokens; no more than a step has for those that share a row."""
     of_a_step = run.batch_tokens * options.sequence_parallel // (run.seq_len * options.gpus)
-    return max(1, min(MICRO_BATCH_TOKENS // run.seq_len, of_a_step))
+    return max(1, min(options.micro_batch or MICRO_BATCH_TOKENS // run.seq_len, of_a_step))
 
 
 def asked_mode(run: Run, options: PlanOptions) -> str:
@@ -219,13 +222,32 @@ def _notes(run: Run, layout: Layout) -> Iterator[str]:
     kind = str(run.config.get("model_type", ""))
     if kind not in EXACT:
         yield f"{kind or 'this model'} is counted as a Llama: {', '.join(sorted(EXACT))} are exact"
+    if run.name.endswith(CONFIGURATION):
+        yield f"{run.name} holds no weights to start from: give their folder, or see `pretrain scratch --help`"
+    alias = find_alias(run.name)
+    if alias and not alias.hub:
+        yield f"{alias.name} has no weights to start from: {alias.note}"
     window = int(run.config.get("max_position_embeddings") or run.seq_len)
     if run.program == "finetune" and run.seq_len > window:
         yield f"{run.name} was made for {window:,} tokens: make it longer first by `pretrain continue`"
-    rows, rest = divmod(run.batch_tokens, run.seq_len)
-    sharers = layout.gpus // layout.sequence_parallel
-    if rest or rows % sharers:
-        yield (
-            f"a step of {run.batch_tokens:,} tokens is {run.batch_tokens / run.seq_len:g} rows of {run.seq_len:,}, "
-            f"which {sharers} times {layout.sequence_parallel} GPUs cannot share evenly"
-        )
+    if run.program == "pretrain":  # the examples of `finetune sft` fill rows of their own
+        yield from _refused_steps(run, layout)
+
+
+def _refused_steps(run: Run, layout: Layout) -> Iterator[str]:
+    """What `pretrain continue` will not begin with, and what it would; nobody may wait for others in every step."""
+    for length in sorted({length for length, _ in run.stages}):
+        rows, sharers = run.batch_tokens / length, layout.gpus // layout.sequence_parallel
+        if run.batch_tokens % length:
+            fitting = max(1, round(rows / sharers)) * sharers * length
+            yield (
+                f"training refuses a step of {run.batch_tokens:,} tokens, {rows:g} rows of {length:,}: "
+                f"--batch-tokens {fitting} would do"
+            )
+        elif rows % sharers:
+            fitting, each = math.ceil(rows / sharers) * sharers * length, layout.sequence_parallel
+            groups = f"{sharers:,} GPUs" if each == 1 else f"{sharers:,} times {each} GPUs"
+            yield (
+                f"training refuses a step of {run.batch_tokens:,} tokens, {rows:g} rows of {length:,}, which {groups} "
+                f"cannot share evenly: --batch-tokens {fitting} would do, or other --gpus; the hours are of even shares"
+            )

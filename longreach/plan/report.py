@@ -13,7 +13,7 @@ from longreach.jsonl import write_json
 from longreach.model.flops import attention_threshold
 from longreach.plan.gpus import USABLE
 from longreach.plan.launch import DATA, DEEPSPEED, command, recipe, script, shard_settings
-from longreach.plan.layout import RUN_BY, Layout
+from longreach.plan.layout import RUN_BY, RUN_OFFLOADS, Layout
 from longreach.plan.plan import Laid, Plan
 from longreach.tables import print_json, print_table, share
 
@@ -141,7 +141,7 @@ class Report:
         """What the tables come to."""
         plan, layout = self.plan, self.plan.chosen
         if layout is None:
-            yield "\nnothing fits on so many GPUs"
+            yield self._unfit()
             if plan.fewest_gpus:
                 yield f"with {plan.fewest_gpus:,} of them something does: --gpus {plan.fewest_gpus}"
         else:
@@ -153,6 +153,16 @@ class Report:
                 yield f"or: bash {shlex.quote(str(Path(folder) / LAUNCH))} {DATA[plan.run.program][1]}"
         if plan.adapter:
             yield f"{plan.run.program} can train an adapter today: {plan.adapter.name}, --lora {plan.adapter.lora}"
+
+    def _unfit(self) -> str:
+        """That changes do not help, and what of the table would do instead."""
+        others = [
+            name for name, laid in self.plan.laid.items() if laid.fits and laid.layout.runs_in(self.plan.run.program)
+        ]
+        if not others:
+            return "\nnothing fits on so many GPUs"
+        asked = "what was asked for does not fit on so many GPUs, nor with one row at once and checkpointing"
+        return f"\n{asked}; these do, by their --mode: {', '.join(others)}"
 
     def _beside(self) -> Iterator[str]:
         """What the hosts have to hold."""
@@ -172,8 +182,8 @@ class Report:
     def _launch(self, layout: Layout, folder: str) -> Iterator[str]:
         program, word = self.plan.run.program, "start"
         if not layout.runs_in(program):
-            modes = ", ".join(sorted(RUN_BY[program]))
-            yield f"  a plan only: {program} trains with {modes}, of offloads with the optimizer's"
+            modes, offloads = ", ".join(sorted(RUN_BY[program])), " and ".join(sorted(RUN_OFFLOADS))
+            yield f"  a plan only: {program} trains with {modes}, and offloads {offloads} alone"
             word = "once it does"
         yield f"{word}: {self._command(folder)}"
         settings = shard_settings(self.plan, layout)

@@ -75,7 +75,7 @@ BAD = (
     (RETRIEVAL + "model --lengths 999" + DOCS, "model reads 512 tokens: 999 are more"),
     (RETRIEVAL + "model --lengths 20" + DOCS, "there is nothing to ask"),
     (RETRIEVAL + "model --samples 0" + DOCS, "--samples is at least 1"),
-    (RETRIEVAL + "model --samples -1" + DOCS, "--samples: '-1' is no whole number"),
+    (RETRIEVAL + "model --samples -1" + DOCS, "--samples: -1 is below 0"),
     (RETRIEVAL + "model --depths 0,1.5" + DOCS, "--depths: 1.5 is not from 0 to 1"),
     (RETRIEVAL + "model --threshold 100" + DOCS, "--threshold is below 100"),
     (RETRIEVAL + "model --task paskey" + DOCS, "did you mean 'passkey'?"),
@@ -98,7 +98,7 @@ BAD = (
     ("compare nothing nothing", "nothing holds no results"),
     ("side-by-side nothing nothing", "nothing holds no results.json"),
 )
-WITHOUT_HINT = ("is no whole number", "not from 0 to 1", "cannot read settings", "cannot load")
+WITHOUT_HINT = ("is below 0", "not from 0 to 1", "cannot read settings", "cannot load")
 
 
 @pytest.mark.parametrize(("words", "said"), BAD)

@@ -45,6 +45,16 @@ def test_rows_beyond_the_window_are_noted(capsys: pytest.CaptureFixture[str]) ->
     assert as_json(capsys, base="llama3.1-8b", steps=1)["notes"] == []
 
 
+def test_what_fits_beside_what_was_asked_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """70 billion parameters in 4 bits leave too little of a GPU; float32 ones over eight do not."""
+    asked: dict[str, Any] = {"base": "llama2-70b", "seq_len": 16_384, "steps": 400, "lora": 16, "qlora": True}
+    show_plan(PlanSettings(**asked, gpu="a100-80"), as_json=False)
+    said = capsys.readouterr().out
+    assert "nothing fits" not in said
+    assert "what was asked for does not fit" in said
+    assert "these do, by their --mode: fsdp+lora+checkpointing, zero3+lora+checkpointing" in said
+
+
 def test_all_problems_at_once() -> None:
     with pytest.raises(UserError) as raised:
         PlanSettings(qlora=True, mode="zero3")

@@ -1,5 +1,6 @@
 """Settings: option over TOML over default, sizes, and all problems in one message."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longreach.cli import Command
-from longreach.config import did_you_mean, options, resolve, setting, size, words, written
+from longreach.config import did_you_mean, factor, options, ratio, resolve, setting, share, size, words, written
 from longreach.errors import UserError
 
 
@@ -225,10 +226,21 @@ def test_a_near_miss_is_suggested_and_nothing_else() -> None:
     assert did_you_mean("zzz", ["context_tokens", "seed"]) == ""
 
 
-@pytest.mark.parametrize("word", ["abc", "", "nan", "inf", "1e999", "1.5", "k", "-3", "12x"])
+@pytest.mark.parametrize("word", ["abc", "", "nan", "inf", "1e999", "1.5", "k", "12x"])
 def test_what_is_no_size_is_said_so(word: str) -> None:
     with pytest.raises(ValueError, match="is no whole number"):
         size(word)
+
+
+def test_a_number_below_0_is_not_called_no_number() -> None:
+    with pytest.raises(ValueError, match=r"^-3 is below 0$"):
+        size("-3")
+
+
+@pytest.mark.parametrize("parse", [share, factor, ratio])
+def test_what_is_no_number_is_said_in_our_words(parse: Callable[[str], float]) -> None:
+    with pytest.raises(ValueError, match=r"^'33%' is no number$"):
+        parse("33%")
 
 
 def test_a_list_of_numbers_in_a_file_is_as_good_as_words(tmp_path: Path) -> None:

@@ -221,11 +221,13 @@ CASES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("--base", "{base}"), "give --data"),
     (("--base", "{base}", "--data", "missing/rows"), "holds no rows"),
     (("--base", "lama2-7b", "--data", "{rows}"), "did you mean 'llama2-7b'"),
+    (("--base", "{base}/config.json", "--data", "{rows}"), "is a file: a base is the folder"),
     (("--base", "{base}", "--data", "{rows}", "--seq-len", "4096"), "longer than the rows"),
     (("--base", "{base}", "--data", "{rows}", "--seq-len", "100"), "nor of a multiple"),
     (("--base", "{base}", "--data", "{rows}", "--rope", "abs:5"), "--rope"),
     (("--base", "{base}", "--data", "{rows}", "--stages", "64:0.5"), "sum to 0.5"),
     (("--base", "{base}", "--data", "{rows}", "--batch-tokens", "1000"), "no whole number of rows"),
+    (("--base", "{base}", "--data", "{rows}", "--batch-tokens", "1000", "--dry-run"), "no whole number of rows"),
     (("--base", "{base}", "--data", "{rows}", "--micro-batch", "1.5"), "--micro-batch"),
     (("--base", "{base}", "--data", "{rows}", "--learning-rate", "-1"), "--learning-rate"),
 )

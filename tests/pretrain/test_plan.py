@@ -138,12 +138,29 @@ def test_no_more_rows_at_once_than_a_step_has(capsys: pytest.CaptureFixture[str]
     for gpus, batch_tokens, rows in ((2, 512 * 64, 16), (2, 512 * 8, 4), (8, 512 * 4, 1)):
         found = as_json(capsys, **asked, gpus=gpus, batch_tokens=batch_tokens)
         assert f"--micro-batch {rows}" in found["command"]
+        more = as_json(capsys, **asked, gpus=gpus, batch_tokens=batch_tokens, micro_batch=99)
+        assert f"--micro-batch {min(99, batch_tokens // 512 // gpus) or 1}" in more["command"]
 
 
 def test_an_uneven_step_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
     found = as_json(capsys, base="llama2-7b", seq_len=32_768, batch_tokens=327_680, steps=10)
-    assert "is 10 rows of 32,768" in found["notes"][0]
+    assert "10 rows of 32,768, which 8 GPUs cannot share evenly: --batch-tokens 524288 would do" in found["notes"][0]
     assert as_json(capsys, base="llama2-7b", seq_len=32_768)["notes"] == []
+
+
+def test_a_step_that_training_refuses_is_told_with_one_that_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    for asked in ({"seq_len": 32_000}, {"seq_len": 16_384, "gpus": 1_000}, {"batch_tokens": 1_000}):
+        (note,) = as_json(capsys, base="llama2-7b", **asked)["notes"]
+        fitting = int(note.split("--batch-tokens ")[1].split()[0])
+        assert note.startswith("training refuses a step of")
+        assert as_json(capsys, base="llama2-7b", **asked | {"batch_tokens": fitting})["notes"] == []
+
+
+def test_a_configuration_alone_is_planned_and_said_to_hold_no_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    (note,) = as_json(capsys, base=str(ROOT / "recipes/tiny-llama.json"), seq_len=1_024)["notes"]
+    assert "tiny-llama.json holds no weights to start from" in note
+    (note,) = as_json(capsys, base="llama2-34b")["notes"]
+    assert note.startswith("llama2-34b has no weights to start from: Llama 2 34B was never released")
 
 
 def test_tables_and_advice(capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,7 +176,7 @@ def test_a_plan_only_says_what_is_run(capsys: pytest.CaptureFixture[str]) -> Non
     show_plan(PlanSettings(**asked), as_json=False)
     said = capsys.readouterr().out
     assert (
-        "a plan only: pretrain trains with ddp, fsdp, lora, shard_grad_op, zero1, zero2, zero3, of offloads with the optimizer's"
+        "a plan only: pretrain trains with ddp, fsdp, lora, shard_grad_op, zero1, zero2, zero3, and offloads optimizer and weights alone"
         in said
     )
 

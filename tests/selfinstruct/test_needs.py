@@ -58,7 +58,8 @@ def test_the_table_names_gpus_hours_and_cost(dry_run: Any) -> None:
     assert "llama3.1-8b: 8,030,261,248 parameters, 4 x 1 h100" in shown.stdout
     for row in ("prefix cached", "not cached", "GPU hours", "hours on 4 GPUs", "cost at --price"):
         assert row in shown.stdout
-    assert "--price" not in dry_run(*SERVED, "--model", "llama3.1-8b").stdout
+    assert not any(word in dry_run(*SERVED, "--model", "llama3.1-8b").stdout for word in ("--price", "cost"))
+    assert "cost by --price-in" in dry_run(*SERVED, "--price-in", 1).stdout
 
 
 @pytest.mark.parametrize("way", ["folder", "file", "hub id", "shape"])
@@ -110,7 +111,9 @@ def test_a_model_whose_shape_cannot_be_told_still_has_its_requests_counted(
 
 
 def test_engines_that_are_not_planned_for(dry_run: Any) -> None:
-    assert "the built-in engine needs none" in dry_run("--engine", "extractive").stdout
+    assert "the built-in engine needs none\n" in dry_run("--engine", "extractive").stdout
+    unread = dry_run("--engine", "extractive", "--shape", "qwen3-8b", "--price", 2).stdout
+    assert "needs none; --shape, --price: for a model, by --engine vllm or --base-url" in unread
     said = dry_run("--engine", "transformers", "--model", "llama3.1-8b").stdout
     assert "--engine vllm" in said and "--base-url" in said
 
@@ -118,6 +121,8 @@ def test_engines_that_are_not_planned_for(dry_run: Any) -> None:
 def test_several_servers_and_too_few_gpus(dry_run: Any) -> None:
     two = figures(dry_run(*SERVED, "--base-url", "http://127.0.0.1:8/v1", "--model", "llama3.1-8b", "--json"))["needs"]
     assert (two["servers"], two["gpus"]) == (2, 2)
+    odd = figures(dry_run(*SERVED, "--model", "llama3.1-70b", "--gpus", 9, "--json"))["needs"]
+    assert odd["gpus"] < 9 and any("of --gpus 9 left over" in note for note in odd["notes"])
     few = figures(dry_run(*SERVED, "--model", "llama3.1-70b", "--gpus", 1, "--json"))
     assert few["not_planned"].startswith("one server takes ")
     alone = ("--engine", "vllm", "--model", "llama3.1-70b", "--engine-args", '{"tensor_parallel_size": 1}')

@@ -30,7 +30,9 @@ def test_a_folder_without_one(tmp_path: Path) -> None:
         config_of(str(tmp_path))
 
 
-@pytest.mark.parametrize("base", ["nothing", "./nothing/here", "/nothing/here", "a/b/c", "a/", "/a", "~/model"])
+@pytest.mark.parametrize(
+    "base", ["nothing", "./nothing/here", "/nothing/here", "a/b/c", "a/", "/a", "~/model", "recipes/no.json"]
+)
 def test_what_is_no_hub_id_is_not_asked_for(base: str) -> None:
     with pytest.raises(UserError, match="neither a path here, nor an alias, nor a hub id"):
         config_of(base)
