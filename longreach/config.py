@@ -5,6 +5,7 @@ raised once.
 """
 
 import difflib
+import math
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, field, fields
@@ -60,39 +61,50 @@ def size(text: str) -> int:
     multiplier = _MULTIPLIERS.get(word[-1:], 1)
     digits = word[:-1] if multiplier > 1 else word
     try:
-        number = (int(digits) if digits.isdecimal() else float(digits)) * multiplier
-        whole = number == int(number)
+        found = (int(digits) if digits.isdecimal() else float(digits)) * multiplier
+        whole = found == int(found)
     except (ValueError, OverflowError):  # words, nan, inf
         whole = False
-    if not whole or number < 0:
-        raise ValueError(f"{text!r} is no whole number")
-    if number > LARGEST:
+    if not whole or found < 0:
+        raise ValueError(f"{text!r} is no whole number of 0 or more")
+    if found > LARGEST:
         raise ValueError(f"{text} is more than {LARGEST:,}")
-    return int(number)
+    return int(found)
+
+
+def number(text: str) -> float:
+    """A number; neither nan nor inf is one."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise ValueError(f"{text!r} is no number")
+    return found
 
 
 def share(text: str) -> float:
     """A share of the whole, from 0 to 1."""
-    number = float(text)
-    if not 0 <= number <= 1:
+    found = number(text)
+    if not 0 <= found <= 1:
         raise ValueError(f"{text} is not from 0 to 1")
-    return number
+    return found
 
 
 def factor(text: str) -> float:
     """A number above 0."""
-    number = float(text)
-    if not 0 < number < float("inf"):
+    found = number(text)
+    if found <= 0:
         raise ValueError(f"{text} is not above 0")
-    return number
+    return found
 
 
 def ratio(text: str) -> float:
     """A number of 0 or more."""
-    number = float(text)
-    if not 0 <= number < float("inf"):
+    found = number(text)
+    if found < 0:
         raise ValueError(f"{text} is below 0")
-    return number
+    return found
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -216,7 +228,7 @@ def _convert(entry: Field[Any], value: Any) -> Any:
     if isinstance(default, tuple):
         return (value,) if isinstance(value, str) else tuple(value)
     if isinstance(default, float):
-        return float(value)
+        return number(str(value))
     if isinstance(default, int):
         return size(str(value))
     return str(value)
