@@ -115,10 +115,10 @@ class Course(TrainerCallback):  # type: ignore[misc]
 
     def _sample(self, model: nn.Module, samples: Samples) -> None:
         """The answers of the first process; the others wait, or help where the model is sharded."""
-        if self.metrics or self.engine.shards:
+        if self.metrics or self.settings.mode.shards:
             half = self.settings.dtype == BFLOAT16
             with torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=half):
-                found = samples.measure(model, together=self.engine.shards)
+                found = samples.measure(model, together=self.settings.mode.shards)
         if self.metrics:
             self.metrics.write({"step": self.step, "stage": self.leg.number, **found})
             for line in sample_lines(self.step, found):

@@ -167,7 +167,7 @@ class Run:
         """One stage, or what is left of it. Nothing of its model is left behind."""
         done = progress.get("step", 0)
         engine = engine_of(self.settings.mode, self.settings)
-        model = in_turn(lambda: self._placed(leg, done, engine), one_by_one=engine.shards)
+        model = in_turn(lambda: self._placed(leg, done, engine), one_by_one=self.settings.mode.shards)
         schedule = Schedule(
             self.settings.schedule, self.steps, self.settings.warmup_steps, self.settings.final_lr_share
         )

@@ -24,8 +24,6 @@ from longreach.model.processes import world
 class FullyShard:
     """Blocks are gathered one by one; with `reshard` once more in the backward pass, else kept until then."""
 
-    shards = True
-
     def __init__(self, *, reshard: bool, half: bool) -> None:
         self._reshard = reshard
         # weights of tokens are inputs, too: rounding them is not asked for

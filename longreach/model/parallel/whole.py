@@ -16,8 +16,6 @@ from longreach.model.processes import world
 class Whole:
     """Gradients are averaged in the last micro-batch of a step."""
 
-    shards = False
-
     def place(self, model: Any, device: torch.device) -> None:
         """The trainer moves it."""
 

@@ -44,8 +44,6 @@ WEIGHTS = 3  # the stage from which on they are sharded
 class Zero:
     """`section` is the "zero_optimization" of a DeepSpeed configuration."""
 
-    shards = True
-
     def __init__(self, section: Mapping[str, Any], *, half: bool, clip: float) -> None:
         _require_readable(section)
         warnings.filterwarnings("ignore", OLD_NAMES, FutureWarning)  # else they bury the lines of the steps
