@@ -22,8 +22,9 @@ from finetune.sources import SourceSpec, Specs
 from finetune.store import MANIFEST, Store, StoreWriter
 from longreach.errors import UserError
 from longreach.jsonl import LineWriter, write_json
-from longreach.model.processes import rank, say
+from longreach.model.processes import say
 from longreach.progress import ProgressLine
+from longreach.ranks import rank
 from longreach.text.chat.template import ChatTemplate
 from longreach.text.formats.inputs import find
 from longreach.text.formats.remote import versions_at

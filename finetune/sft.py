@@ -16,10 +16,10 @@ from finetune.show import claim_settings, show_course
 from longreach.config import written
 from longreach.model.choices import shaping_choices, train_settings
 from longreach.model.parallel.mode import check_mode
-from longreach.model.processes import rank
 from longreach.model.running import run
 from longreach.model.samples import Samples
 from longreach.model.train import TrainReport, train
+from longreach.ranks import rank
 from longreach.run import RunFolder
 
 MAX_NEW_TOKENS = 64  # of a sample answer

@@ -1,10 +1,11 @@
 """Manners that every command shares: errors, exit statuses, grouped help, lists after one option.
 
 Exit statuses: 0 done, 1 the user's problem (one message), 2 wrong usage, 3 finished with failures that the same command
-retries. A bug keeps its traceback.
+retries. A bug keeps its traceback. Processes that torchrun started tell once what all of them meet.
 """
 
 import errno
+import io
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,7 @@ import click
 
 from longreach.config import GroupedOption
 from longreach.errors import UserError, missing_extra
+from longreach.ranks import tell, world
 
 RETRYABLE = 3
 OF_TRAINING = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")  # packages of the extra
@@ -47,8 +49,15 @@ class Group(click.Group):
         except (OSError, sqlite3.DatabaseError) as error:
             raise Complaint(_storage_problem(error)) from error
         except KeyboardInterrupt:
-            click.echo("stopped; the same command goes on from here", err=True)
+            tell("stopped; the same command goes on from here")
             ctx.exit(130)
+        except click.UsageError as error:
+            if world() == 1:
+                raise
+            shown = io.StringIO()
+            error.show(shown)
+            tell(shown.getvalue().rstrip())
+            ctx.exit(error.exit_code)
 
 
 class Complaint(click.ClickException):
@@ -60,7 +69,7 @@ class Complaint(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """Print the problem and its hint."""
-        click.echo(f"error: {self.message}", err=True)
+        tell(f"error: {self.message}")
 
 
 def _storage_problem(error: OSError | sqlite3.DatabaseError) -> UserError:

@@ -5,6 +5,7 @@ raised once.
 """
 
 import difflib
+import math
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, field, fields
@@ -60,49 +61,52 @@ def size(text: str) -> int:
     multiplier = _MULTIPLIERS.get(word[-1:], 1)
     digits = word[:-1] if multiplier > 1 else word
     try:
-        count = (int(digits) if digits.isdecimal() else float(digits)) * multiplier
-        whole = count == int(count)
+        found = (int(digits) if digits.isdecimal() else float(digits)) * multiplier
+        whole = found == int(found)
     except (ValueError, OverflowError):  # words, nan, inf
         whole = False
     if not whole:
         raise ValueError(f"{text!r} is no whole number")
-    if count < 0:
+    if found < 0:
         raise ValueError(f"{text} is below 0")
-    if count > LARGEST:
+    if found > LARGEST:
         raise ValueError(f"{text} is more than {LARGEST:,}")
-    return int(count)
+    return int(found)
 
 
 def number(text: str) -> float:
-    """Any number, with a message of our own for what is none."""
+    """A number; neither nan nor inf is one."""
     try:
-        return float(text)
+        found = float(text)
     except ValueError:
-        raise ValueError(f"{text!r} is no number") from None
+        found = math.nan
+    if not math.isfinite(found):
+        raise ValueError(f"{text!r} is no number")
+    return found
 
 
 def share(text: str) -> float:
     """A share of the whole, from 0 to 1."""
-    value = number(text)
-    if not 0 <= value <= 1:
+    found = number(text)
+    if not 0 <= found <= 1:
         raise ValueError(f"{text} is not from 0 to 1")
-    return value
+    return found
 
 
 def factor(text: str) -> float:
     """A number above 0."""
-    value = number(text)
-    if not 0 < value < float("inf"):
+    found = number(text)
+    if found <= 0:
         raise ValueError(f"{text} is not above 0")
-    return value
+    return found
 
 
 def ratio(text: str) -> float:
     """A number of 0 or more."""
-    value = number(text)
-    if not 0 <= value < float("inf"):
+    found = number(text)
+    if found < 0:
         raise ValueError(f"{text} is below 0")
-    return value
+    return found
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -226,7 +230,7 @@ def _convert(entry: Field[Any], value: Any) -> Any:
     if isinstance(default, tuple):
         return (value,) if isinstance(value, str) else tuple(value)
     if isinstance(default, float):
-        return number(value)
+        return number(str(value))
     if isinstance(default, int):
         return size(str(value))
     return str(value)

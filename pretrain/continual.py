@@ -9,10 +9,10 @@ from longreach.model.batches import Packed, PackedBatches
 from longreach.model.choices import shaping_choices, train_settings
 from longreach.model.options import MICRO_BATCH_TOKENS
 from longreach.model.parallel.mode import check_mode
-from longreach.model.processes import rank
 from longreach.model.running import run
 from longreach.model.stages import Stage
 from longreach.model.train import TrainReport, train
+from longreach.ranks import rank
 from longreach.rows.rows import Rows
 from longreach.run import RunFolder
 from pretrain.basemodel import BaseModel, base_model, fresh_model

@@ -7,7 +7,7 @@ name its RoPE: `4096:0.8:none,32768:0.2:abf:500000`. A step has the same number 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from longreach.config import size
+from longreach.config import number, size
 from longreach.errors import UserError
 from longreach.model.rope import Rope, parse_rope
 from longreach.rows.rows import Rows
@@ -41,7 +41,9 @@ def _stage(text: str, rope: Rope) -> StageSpec:
     share, _, method = rest.partition(":")
     if not share:
         raise ValueError(f"{text.strip()!r} has no share")
-    stage = StageSpec(size(length), float(share), parse_rope(method) if method else rope)
+    stage = StageSpec(size(length), number(share), parse_rope(method) if method else rope)
+    if not stage.seq_len:
+        raise ValueError(f"{text.strip()!r} has rows of no tokens")
     if not 0 < stage.share <= 1:
         raise ValueError(f"the share {share} is not from 0 to 1")
     return stage
@@ -52,9 +54,9 @@ def steps_of(stages: Sequence[StageSpec], steps: int) -> list[int]:
     if steps < len(stages):
         raise UserError(f"{steps} steps are too few for {len(stages)} stages", "raise --steps")
     ends, done, share = [], 0, 0.0
-    for number, stage in enumerate(stages, 1):
+    for place, stage in enumerate(stages, 1):
         share += stage.share
-        done = min(max(round(share * steps), done + 1), steps - len(stages) + number)
+        done = min(max(round(share * steps), done + 1), steps - len(stages) + place)
         ends.append(done)
     return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
 

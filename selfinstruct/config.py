@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from longreach.config import did_you_mean, setting, size, words
+from longreach.config import did_you_mean, factor, ratio, setting, size, words
 from longreach.errors import UserError
 from longreach.text.shard import Shard, shard_text
 from selfinstruct.tasks import TASKS
@@ -102,19 +102,21 @@ class GenerateSettings:
         0, "Requests at once, at each server; 0: the engine's own.", group=_ENGINE, metavar="N", shapes_output=False
     )
     timeout: float = setting(
-        600.0, "Seconds that one request may take.", group=_ENGINE, metavar="S", shapes_output=False
+        600.0, "Seconds that one request may take.", group=_ENGINE, metavar="S", parse=factor, shapes_output=False
     )
     engine_args: str = setting("", "JSON of further arguments of vLLM.", group=_ENGINE, metavar="JSON", secret=True)
     max_requests: int = setting(0, "Budget of requests sent; 0: none.", group=_ENGINE, metavar="N", shapes_output=False)
     max_tokens: int = setting(
         0, "Budget of tokens in and out; 0: none.", group=_ENGINE, metavar="N", shapes_output=False
     )
-    max_cost: float = setting(0.0, "Budget in dollars; 0: none.", group=_ENGINE, metavar="USD", shapes_output=False)
+    max_cost: float = setting(
+        0.0, "Budget in dollars; 0: none.", group=_ENGINE, metavar="USD", parse=ratio, shapes_output=False
+    )
     price_in: float = setting(
-        0.0, "Dollars a million prompt tokens.", group=_ENGINE, metavar="USD", shapes_output=False
+        0.0, "Dollars a million prompt tokens.", group=_ENGINE, metavar="USD", parse=ratio, shapes_output=False
     )
     price_out: float = setting(
-        0.0, "Dollars a million completion tokens.", group=_ENGINE, metavar="USD", shapes_output=False
+        0.0, "Dollars a million completion tokens.", group=_ENGINE, metavar="USD", parse=ratio, shapes_output=False
     )
 
     checks: tuple[str, ...] = setting(CHECKS, "The checks to make.", group=_CHECKS, metavar="A,B", parse=words)
@@ -149,7 +151,9 @@ class GenerateSettings:
     gpus: int = setting(
         0, "GPUs of all servers; 0: of one, or of each --base-url.", group=_DRY_RUN, metavar="N", shapes_output=False
     )
-    price: float = setting(0.0, "Dollars of one GPU for an hour.", group=_DRY_RUN, metavar="USD", shapes_output=False)
+    price: float = setting(
+        0.0, "Dollars of one GPU for an hour.", group=_DRY_RUN, metavar="USD", parse=ratio, shapes_output=False
+    )
     shape: str = setting(
         "",
         "Alias, folder, config.json or hub id of a model of the same shape, where --model is but a server's name.",

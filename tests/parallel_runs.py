@@ -23,10 +23,10 @@ from safetensors.torch import save_file
 
 import tinyrun
 from longreach.errors import UserError
-from longreach.model.processes import rank
 from longreach.model.stages import Leg
 from longreach.model.train import Run
 from longreach.model.trainer import LongTrainer
+from longreach.ranks import rank
 from tinyrun import Plan, tiny_run
 
 ROOT = Path(__file__).parents[1]
@@ -152,13 +152,18 @@ def torchrun(folder: Path, processes: int, runs: dict[str, dict[str, Any]], stat
     given = [{"out": str(folder / name), **run} for name, run in runs.items()]
     path = folder / f"runs-{processes}.json"
     path.write_bytes(json.dumps(given).encode())
+    return started(processes, "tests/parallel_runs.py", path, status=status)
+
+
+def started(processes: int, *words: object, status: int = 0) -> str:
+    """What a script, or `-m` and a package, says under torchrun."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--master-addr=127.0.0.1"]
+    command = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--master-addr=127.0.0.1"]
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     ended = subprocess.run(
-        [sys.executable, *words, f"--master-port={port}", "tests/parallel_runs.py", str(path)],
+        [sys.executable, *command, f"--master-port={port}", *map(str, words)],
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,

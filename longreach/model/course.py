@@ -19,12 +19,13 @@ from longreach.model.meter import Meter, step_line
 from longreach.model.metrics import Metrics
 from longreach.model.parallel.engine import Engine
 from longreach.model.parts import part_figures
-from longreach.model.processes import barrier, say, summed, world
+from longreach.model.processes import barrier, say, summed
 from longreach.model.samples import Samples, sample_lines
 from longreach.model.settings import BFLOAT16, TrainSettings
 from longreach.model.signals import StopRequest
 from longreach.model.stages import Leg
 from longreach.model.validate import Validation, validation_line
+from longreach.ranks import world
 
 SKIPS_IN_A_ROW = 8  # then it is not the data
 
@@ -115,10 +116,10 @@ class Course(TrainerCallback):  # type: ignore[misc]
 
     def _sample(self, model: nn.Module, samples: Samples) -> None:
         """The answers of the first process; the others wait, or help where the model is sharded."""
-        if self.metrics or self.engine.shards:
+        if self.metrics or self.settings.mode.shards:
             half = self.settings.dtype == BFLOAT16
             with torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=half):
-                found = samples.measure(model, together=self.engine.shards)
+                found = samples.measure(model, together=self.settings.mode.shards)
         if self.metrics:
             self.metrics.write({"step": self.step, "stage": self.leg.number, **found})
             for line in sample_lines(self.step, found):

@@ -17,8 +17,8 @@ from accelerate.utils import is_peft_model
 from longreach.errors import UserError
 from longreach.model.flops import Shape, document_flops, shape_of
 from longreach.model.parts import shown_parts
-from longreach.model.processes import world
 from longreach.plan.gpus import PEAKS
+from longreach.ranks import world
 
 
 def peak_flops(device: torch.device) -> float:

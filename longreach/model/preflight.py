@@ -14,9 +14,10 @@ from longreach.errors import UserError
 from longreach.model.batches import Batches, TrainRow, called
 from longreach.model.isolation import check_isolation
 from longreach.model.parallel.mode import DDP, Mode
-from longreach.model.processes import started, team, world
+from longreach.model.processes import team
 from longreach.model.rotary import check_rope
 from longreach.model.stages import Leg, Stage
+from longreach.ranks import started, world
 
 FIRST_ROWS = 64  # of each stage are read and looked at
 STATE_BYTES = 12  # of a trained parameter in a checkpoint: itself and the two moments of AdamW, in fp32

@@ -16,26 +16,12 @@ from accelerate import PartialState
 from torch import distributed
 
 from longreach.errors import UserError
+from longreach.ranks import rank, world
 
 Made = TypeVar("Made")
 
 GONE = ("Connection closed by peer", "Connection reset by peer", "NCCL", "Timed out waiting", "Socket Timeout")
 PATIENCE = timedelta(hours=1)  # while the first process writes a checkpoint, the others wait
-
-
-def rank() -> int:
-    """The number of this process, from 0."""
-    return int(os.environ.get("RANK", 0))
-
-
-def world() -> int:
-    """How many there are."""
-    return int(os.environ.get("WORLD_SIZE", 1))
-
-
-def started() -> bool:
-    """Whether torchrun, or what does its work, started this process."""
-    return "RANK" in os.environ
 
 
 @dataclass(frozen=True)
@@ -129,7 +115,7 @@ def said_of_others() -> Iterator[None]:
         if world() == 1 or not any(sign in str(error) for sign in GONE):
             raise
         raise UserError(
-            f"process {rank()} of {world()} lost another: {str(error).splitlines()[0]}",
+            f"another process is gone: {str(error).splitlines()[0]}",
             "what ended that one stands in its own log, or in the system's (out of memory?); the last checkpoint is "
             "good, and the same command goes on from there",
         ) from error

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from longreach.model.processes import rank
 from longreach.model.train import TrainReport
+from longreach.ranks import rank
 from longreach.run import FINISHED, RUNNING, RunFolder, versions
 from longreach.tables import print_json
 

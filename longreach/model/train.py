@@ -32,7 +32,7 @@ from longreach.model.parallel.engine import Engine
 from longreach.model.parallel.engines import engine_of
 from longreach.model.parallel.mode import DDP
 from longreach.model.preflight import check_batches, check_model, check_processes, check_room
-from longreach.model.processes import barrier, device, in_turn, meet, rank, said_of_others, say, world
+from longreach.model.processes import barrier, device, in_turn, meet, said_of_others, say
 from longreach.model.rope import Rope
 from longreach.model.rotation import Checkpoints
 from longreach.model.samples import Samples
@@ -42,6 +42,7 @@ from longreach.model.signals import StopRequest
 from longreach.model.stages import Leg, Stage, legs
 from longreach.model.trainer import LongTrainer, load_weights
 from longreach.model.validate import HeldOut, Validation
+from longreach.ranks import rank, world
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ class Run:
         """One stage, or what is left of it. Nothing of its model is left behind."""
         done = progress.get("step", 0)
         engine = engine_of(self.settings.mode, self.settings)
-        model = in_turn(lambda: self._placed(leg, done, engine), one_by_one=engine.shards)
+        model = in_turn(lambda: self._placed(leg, done, engine), one_by_one=self.settings.mode.shards)
         schedule = Schedule(
             self.settings.schedule, self.steps, self.settings.warmup_steps, self.settings.final_lr_share
         )

@@ -37,11 +37,12 @@ from longreach.model.parallel.proof import check_sharing
 from longreach.model.parallel.sequence import sharing
 from longreach.model.parallel.share import own_part
 from longreach.model.parts import part_sums
-from longreach.model.processes import most, rank, summed, team, world
+from longreach.model.processes import most, summed, team
 from longreach.model.rotation import Checkpoints
 from longreach.model.schedule import Schedule
 from longreach.model.settings import BFLOAT16, TrainSettings
 from longreach.model.stages import Leg
+from longreach.ranks import rank, world
 
 
 class LongTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no types
@@ -61,7 +62,7 @@ class LongTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no types
         checkpoints: Checkpoints,
         provenance: Mapping[str, Any],
     ) -> None:
-        self._engine = engine
+        self._engine, self._settings = engine, settings
         with kept_in_float32(model):
             super().__init__(
                 model=model,
@@ -73,7 +74,7 @@ class LongTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no types
         self.remove_callback(PrinterCallback)
         self.processing_class = None  # the trainer would rewrite the base's special tokens by it
         self._tokenizer_to_save = tokenizer
-        self._leg, self._done, self._settings, self._schedule = leg, done, settings, schedule
+        self._leg, self._done, self._schedule = leg, done, schedule
         self._checkpoints, self._provenance = checkpoints, provenance
 
     def follow(self, course: Course) -> None:
@@ -85,14 +86,14 @@ class LongTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no types
 
     def _move_model_to_device(self, model: nn.Module, device: torch.device) -> None:
         """An engine that shards it places the parts."""
-        if not self._engine.shards:
+        if not self._settings.mode.shards:
             super()._move_model_to_device(model, device)
 
     def _prepare_for_training(
         self, max_steps: int, train_dataloader: Iterator[StepBatch], resume_from_checkpoint: str | None
     ) -> tuple[nn.Module, Iterator[StepBatch]]:
         """By the engine, where transformers would ask accelerate."""
-        if not self._engine.shards:  # else the weights themselves are in half precision
+        if not self._settings.mode.shards:  # else the weights themselves are in half precision
             self.accelerator.prepare_model(self.model, device_placement=False, evaluation_mode=True)  # autocast
         self.model_wrapped, self.optimizer = self._engine.prepare(self.model, self.create_optimizer)
         self.create_scheduler(max_steps)
@@ -117,7 +118,7 @@ class LongTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no types
         """One step, and the weight of all its tokens in all processes."""
         batch = next(epoch_iterator)
         weight = summed([batch.weight], self.args.device)[0] / team().degree
-        if self._engine.shards:
+        if self._settings.mode.shards:
             lacking = most(len(batch.micro), self.args.device) - len(batch.micro)
             batch.micro.extend(collate([EMPTY]) for _ in range(lacking))
         if not weight:
@@ -190,7 +191,7 @@ class LongTrainer(SFTTrainer):  # type: ignore[misc] # TRL has no types
             self._course.sync()
             provenance = {**self._provenance, **self._rope(), "training": self._course.progress()}
             self._checkpoints.write(self.state.global_step, self._write, provenance)
-        elif self._engine.shards:
+        elif self._settings.mode.shards:
             for _ in chain(self._engine.weights(), self._engine.moments()):
                 pass
         self.accelerator.wait_for_everyone()

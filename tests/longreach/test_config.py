@@ -187,6 +187,18 @@ def test_what_is_no_size_is_refused(word: str) -> None:
         size(word)
 
 
+@pytest.mark.parametrize("word", ["nan", "inf", "-inf", "1e999", "", "fast"])
+def test_what_is_no_number_is_refused(word: str) -> None:
+    with pytest.raises(UserError, match=f"--rate: '{word}' is no number"):
+        resolve(Toy, {**NOTHING, "rate": word})
+
+
+@pytest.mark.parametrize("line", ["rate = nan", "rate = -inf", "rate = true"])
+def test_nor_is_one_of_a_file(tmp_path: Path, line: str) -> None:
+    with pytest.raises(UserError, match=r"--rate: '.*' is no number"):
+        resolve(Toy, NOTHING, toml(tmp_path, line))
+
+
 @given(st.integers(0, 2**63 - 1))
 def test_a_whole_number_is_read_as_itself(number: int) -> None:
     assert size(str(number)) == size(f"{number:,}") == number

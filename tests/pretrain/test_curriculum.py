@@ -27,6 +27,8 @@ def test_length_share_and_rope() -> None:
         ("4096:0.8", "sum to 0.8"),
         ("4096:0.8,32768:0.3", "sum to 1.1"),
         ("4096:0,32768:1", "not from 0 to 1"),
+        ("4096:nan", "'nan' is no number"),
+        ("0:0.5,4096:0.5", "'0:0.5' has rows of no tokens"),
         ("long:1", "long"),
         ("4096:1:abd:5", "abd"),
         ("", "has no share"),

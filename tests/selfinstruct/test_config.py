@@ -54,6 +54,16 @@ def test_what_cannot_work_is_refused(given: dict[str, Any], problem: str) -> Non
     assert problem in said
 
 
+@pytest.mark.parametrize("name", ["price", "price_in", "price_out", "max_cost", "timeout"])
+@pytest.mark.parametrize("typed", ["-2", "nan", "inf", "-inf", "much"])
+def test_money_and_seconds_are_numbers_of_0_or_more(name: str, typed: str) -> None:
+    with pytest.raises(UserError) as raised:
+        resolve(GenerateSettings, {"docs": ("x",), name: typed})
+    (said,) = raised.value.problem.splitlines()
+    assert said.startswith(f"--{name.replace('_', '-')}: ")
+    assert said.removeprefix(f"--{name.replace('_', '-')}: ").startswith((typed, repr(typed)))
+
+
 @pytest.mark.parametrize(
     "given",
     [

@@ -20,13 +20,12 @@ class Engine(Protocol):
     the gradients of the processes. Moments are named "exp_avg.NAME", "exp_avg_sq.NAME" and "step".
     """
 
-    shards: bool  # whether a process holds but a part; then all make the same number of passes, in which they meet
     stepped: torch.optim.Optimizer  # whose learning rates count
 
     def place(self, model: Any, device: torch.device) -> None:
         """Take this process' part of a model whose weights are all there, or what it needs to be given one.
 
-        Of an engine that shards, the processes of a machine do this one after the other, the first one last.
+        Where the mode shards, the processes of a machine do this one after the other, the first one last.
         """
 
     def prepare(self, model: Any, optimizer: Callable[[], Any]) -> tuple[nn.Module, Any]:

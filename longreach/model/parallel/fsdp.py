@@ -18,13 +18,11 @@ from torch.nn.utils import clip_grad_norm_
 
 from longreach.model.causal import language_model
 from longreach.model.parallel.engine import MOMENTS, STEP, Named, begin_moments, saved, trained
-from longreach.model.processes import world
+from longreach.ranks import world
 
 
 class FullyShard:
     """Blocks are gathered one by one; with `reshard` once more in the backward pass, else kept until then."""
-
-    shards = True
 
     def __init__(self, *, reshard: bool, half: bool) -> None:
         self._reshard = reshard

@@ -10,13 +10,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from longreach.model.parallel.engine import MOMENTS, STEP, Named, begin_moments, saved, trained
-from longreach.model.processes import world
+from longreach.ranks import world
 
 
 class Whole:
     """Gradients are averaged in the last micro-batch of a step."""
-
-    shards = False
 
     def place(self, model: Any, device: torch.device) -> None:
         """The trainer moves it."""

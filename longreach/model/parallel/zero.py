@@ -37,7 +37,8 @@ from torch.optim import AdamW
 
 from longreach.errors import UserError
 from longreach.model.parallel.engine import MOMENTS, STEP, Named, saved, trained
-from longreach.model.processes import device, rank, world
+from longreach.model.processes import device
+from longreach.ranks import rank, world
 
 OLD_NAMES = r"`torch\.distributed\.\w+` is deprecated"  # that DeepSpeed 0.19 calls in every step
 MOMENTS_ONLY, WEIGHTS = 1, 3  # the stage that shards nothing else, and the one that shards weights
@@ -45,8 +46,6 @@ MOMENTS_ONLY, WEIGHTS = 1, 3  # the stage that shards nothing else, and the one 
 
 class Zero:
     """`section` is the "zero_optimization" of a DeepSpeed configuration."""
-
-    shards = True
 
     def __init__(self, section: Mapping[str, Any], *, half: bool, clip: float) -> None:
         _require_readable(section)
