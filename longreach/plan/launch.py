@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,11 @@ def _line(run: Run, layout: Layout, per_node: int, stages: str, data: str, setti
     words += _sharing(layout, settings)
     words += ["--lora", str(layout.lora)] if layout.adapter else []
     return " ".join([*words, *(["--qlora"] if layout.mode == QLORA else [])])
+
+
+def _from_anywhere(base: str) -> str:
+    """A folder by its whole path, since launch.sh is started from any; an alias or a hub id as it is."""
+    return str(Path(base).resolve()) if Path(base).exists() else base
 
 
 def _launcher(layout: Layout, per_node: int) -> list[str]:
@@ -105,7 +111,7 @@ def shard_settings(plan: Plan, layout: Layout) -> tuple[str, dict[str, Any]] | N
 def script(plan: Plan, layout: Layout, stages: str = "") -> Sequence[str]:
     """The lines of launch.sh, which is told the data and may be told more options; one that longreach cannot run yet
     says so and ends."""
-    run = plan.run
+    run = replace(plan.run, name=_from_anywhere(plan.run.name))
     line = _line(run, layout, plan.node.gpus, stages, '"$1"', f'"$(dirname "$0")/{DEEPSPEED}"')
     lines = ["#!/usr/bin/env bash", f"# {run.name}, rows of {run.seq_len:,} tokens, {layout.gpus} GPUs: {layout.name}"]
     lines += [f"# The whole story: {recipe(plan)}", "set -euo pipefail"]

@@ -65,4 +65,6 @@ class PlanOptions:
             yield "--gpus and --sequence-parallel: at least 1"
         if self.mfu == 0:
             yield "--mfu 0: the run would never end"
-        yield from (f"--offload {what}: none of {', '.join(OFFLOADS)}" for what in self.offload if what not in OFFLOADS)
+        for what in self.offload:
+            if what not in OFFLOADS:
+                yield f"--offload {what}: none of {', '.join(OFFLOADS)}, of which several stand with spaces between them"

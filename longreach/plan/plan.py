@@ -140,7 +140,7 @@ def make_plan(run: Run, options: PlanOptions) -> Plan:
             options.price or 0,
         ),
         paper=stage_flops(paper_shape(shape.layers, shape.hidden), run.stages),
-        notes=tuple(_notes(run, found[0] if found else asked)),
+        notes=tuple(_notes(run, found[0] if found else asked, node)),
     )
 
 
@@ -217,7 +217,7 @@ def _broken_nodes(gpus: int, node: Node) -> list[str]:
     return [f"--gpus {gpus} is no whole number of nodes of {node.gpus}"]
 
 
-def _notes(run: Run, layout: Layout) -> Iterator[str]:
+def _notes(run: Run, layout: Layout, node: Node) -> Iterator[str]:
     """What is odd about it."""
     kind = str(run.config.get("model_type", ""))
     if kind not in EXACT:
@@ -230,6 +230,11 @@ def _notes(run: Run, layout: Layout) -> Iterator[str]:
     window = int(run.config.get("max_position_embeddings") or run.seq_len)
     if run.program == "finetune" and run.seq_len > window:
         yield f"{run.name} was made for {window:,} tokens: make it longer first by `pretrain continue`"
+    if layout.sequence_parallel > node.gpus:
+        yield (
+            f"{layout.sequence_parallel} GPUs to a row are more than the {node.gpus} of a node: all they send each "
+            "other, twice a block, goes between nodes"
+        )
     if run.program == "pretrain":  # the examples of `finetune sft` fill rows of their own
         yield from _refused_steps(run, layout)
 

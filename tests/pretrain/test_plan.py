@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from longreach.errors import UserError
+from longreach.model.aliases import aliases
 from longreach.model.parallel.mode import read_mode
 from pretrain.cli import main
 from pretrain.config import PlanSettings
@@ -232,6 +233,24 @@ def test_the_script_is_told_its_rows_and_finds_its_settings(tmp_path: Path) -> N
     assert words[words.index("--data") + 1] == "my rows"
     assert words[-2:] == ["--out", "a b"]
     assert Path(words[words.index("--deepspeed") + 1]).samefile(folder / "deepspeed.json")
+
+
+def test_the_script_finds_a_base_beside_which_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my base").mkdir()
+    Path("my base/config.json").write_text(json.dumps(aliases()["llama3.2-1b"].config))
+    show_plan(PlanSettings(base="my base", seq_len=8_192, out="a plan"), as_json=True)
+    words = launched(tmp_path / "a plan/launch.sh", "rows").stdout.splitlines()
+    assert words[words.index("--base") + 1] == str(tmp_path / "my base")
+
+
+def test_a_row_of_several_nodes_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = {"base": "llama2-7b", "seq_len": 32_768, "gpus": 32}
+    said = "16 GPUs to a row are more than the 8 of a node"
+    show_plan(PlanSettings(**asked, sequence_parallel=16), as_json=False)
+    assert said in capsys.readouterr().out.replace("\n", " ")
+    show_plan(PlanSettings(**asked, sequence_parallel=8), as_json=False)
+    assert "of a node: all they" not in capsys.readouterr().out.replace("\n", " ")
 
 
 def test_several_nodes_are_told_apart(tmp_path: Path) -> None:
