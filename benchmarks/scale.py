@@ -1,17 +1,19 @@
 """What `pretrain prepare` holds of up to 100 million documents: peak memory and time of its index and order.
 
-    python -m benchmarks.scale [--documents 1M,10M,100M] [--tokens-each 4000] [--mix all,upsampled] [--shards 8]
+    python -m benchmarks.scale [--documents 1M,10M,100M] [--tokens-each 4000] [--mix all,upsampled]
+                                [--shards 8 [--whole-files]]
     python -m benchmarks.scale --command [--documents 100k,400k]    the whole command, on short made-up texts
 
 The first is a simulation: lengths are drawn from a log-normal distribution (sigma 1.5) into the real token store, whose
-tokens are a hole in a file, or, with --shards, into as many that took turns at every file, as `pretrain merge` finds
-them; then the command's own functions run on it, in a process of its own for each line: stores gathered; held-out
-documents and the plan of the mix, the passes and their packing as a run meets them that was killed when all but its
-last 1,000 rows were written, the histogram, and the order of all rows in one epoch of training. What is left out is
-flat in the number of documents: reading, tokenizing, and writing the other rows. Sources are web, code and books, 90, 9
-and 1 % of the documents, books 20 times as long. The mix `all` takes 99 % of the tokens, so that every document is
-drawn for and nearly all are packed in one pass; `upsampled` is the preset of the recipes. Memory is the peak of all
-resident pages, those of mapped files included. The bar: 100 million documents in 8 GB.
+tokens are a hole in a file, or, with --shards, into as many, as `pretrain merge` finds them: they took turns at files
+of a million documents, or, with --whole-files, each had its own of a hundred. Then the command's own functions run on
+it, in a process of its own for each line: stores gathered, those of shards checked first; held-out documents and the
+plan of the mix, the passes and their packing as a run meets them that was killed when all but its last 1,000 rows were
+written, the histogram, and the order of all rows in one epoch of training. What is left out is flat in the number of
+documents: reading, tokenizing, and writing the lists and the other rows. Sources are web, code and books, 90, 9 and 1 %
+of the documents, books 20 times as long. The mix `all` takes 99 % of the tokens, so that every document is drawn for
+and nearly all are packed in one pass; `upsampled` is the preset of the recipes. Memory is the peak of all resident
+pages, those of mapped files included. The bar: 100 million documents in 8 GB.
 """
 
 import argparse
@@ -37,7 +39,7 @@ from longreach.rows.rows import Rows
 from longreach.rows.shards import RowWriter
 from pretrain.config import PrepareSettings
 from pretrain.divide import Divided, divide_documents
-from pretrain.fill import Filled, Pass, fill_rows
+from pretrain.fill import Filled, Int64s, Pass, fill_rows
 from pretrain.gathered import Gathered
 from pretrain.histogram import histogram
 from pretrain.job import with_preset
@@ -49,7 +51,7 @@ ROOT = Path(__file__).parents[1]
 SEQ_LEN, DTYPE = 32_768, np.dtype("<u2")
 SOURCES = {"web": (0.9, 1.0), "code": (0.09, 1.0), "books": (0.01, 20.0)}  # part of the documents, relative length
 SIGMA, SHORTEST, LONGEST = 1.5, 16, 10_000_000  # of the lengths, in tokens
-BLOCK, WRITTEN = 1 << 20, 1_000
+BLOCK, SMALL_FILE, WRITTEN = 1 << 20, 100, 1_000
 MIXES = ("all", "upsampled")
 STAGES = ("gather", "plan", "rows", "lengths", "order")
 
@@ -76,9 +78,10 @@ def main() -> None:
     parser.add_argument("--tokens-each", type=size, default=4_000, help="of a document, in the mean")
     parser.add_argument("--mix", default=",".join(MIXES))
     parser.add_argument("--shards", type=int, default=1, help="stores that are merged")
+    parser.add_argument("--whole-files", action="store_true", help="small files that are one shard's each")
     parser.add_argument("--pack", default="best-fit", choices=("best-fit", "concat"))
     parser.add_argument("--command", action="store_true", help="the whole command instead")
-    parser.add_argument("--folder", help="where the columns lie for the while: 48 bytes a document")
+    parser.add_argument("--folder", help="where the columns lie for the while: 49 bytes a document")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
@@ -105,6 +108,7 @@ def line(documents: str, mix: str, given: argparse.Namespace) -> float:
     command = [sys.executable, "-m", "benchmarks.scale", "--one", "--documents", documents, "--mix", mix]
     more = ["--tokens-each", str(given.tokens_each), "--shards", str(given.shards), "--pack", given.pack]
     more += ["--folder", given.folder] if given.folder else []
+    more += ["--whole-files"] if given.whole_files else []
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run([*command, *more], cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE)
     found = json.loads(done.stdout)
@@ -121,10 +125,10 @@ def simulate(given: argparse.Namespace) -> dict[str, Any]:
     """The command's own work on made-up lengths, stage by stage."""
     stages, documents = Stages(), size(given.documents)
     with TemporaryDirectory(dir=given.folder) as folder:
-        stores = made_up(Path(folder), documents, given.tokens_each, given.shards)
+        stores = made_up(Path(folder), documents, given)
         before = resident("VmRSS")
         with stages.measured("gather"):
-            gathered = Gathered.of(stores)
+            gathered = Gathered.of(stores if given.shards == 1 else [read_again(store) for store in stores])
         tokens = total(gathered.progress).tokens
         settings, specs, _ = with_preset(settings_of(given.mix, tokens, given.pack))
         with stages.measured("plan"):
@@ -152,36 +156,56 @@ def settings_of(mix: str, tokens: int, pack: str) -> PrepareSettings:
     return PrepareSettings(**common, tokens=int(0.99 * tokens))
 
 
-def made_up(folder: Path, documents: int, tokens_each: int, shards: int) -> list[TokenStore]:
+def made_up(folder: Path, documents: int, given: argparse.Namespace) -> list[TokenStore]:
     """Token stores of that many documents, as the reading of three sources leaves them, but for the tokens."""
-    stores = [TokenStore(folder / str(shard), len(SOURCES), DTYPE, {}) for shard in range(shards)]
+    stores = [TokenStore(folder / str(shard), len(SOURCES), DTYPE, {}) for shard in range(given.shards)]
     for store in stores:
         store.open()
     random = np.random.default_rng(0)
-    mean = tokens_each / sum(part * relative for part, relative in SOURCES.values())
+    mean = given.tokens_each / sum(part * relative for part, relative in SOURCES.values())
     for number, (part, relative) in enumerate(SOURCES.values()):
-        for file, begin in enumerate(range(0, round(part * documents), BLOCK)):
-            lengths = drawn(random, min(round(part * documents) - begin, BLOCK), mean * relative)
+        count = round(part * documents)
+        for begin in range(0, count, BLOCK):
+            places = np.arange(begin, min(begin + BLOCK, count))
+            lengths = drawn(random, len(places), mean * relative)
+            files, shards = division(places, count, given.shards, whole_files=given.whole_files)
             for shard, store in enumerate(stores):
-                store.append(number, batch_of(lengths[shard::shards], file, random))
-                store.progress[number].tokens += int(lengths[shard::shards].sum())
+                mine = shards == shard
+                store.append(number, batch_of(lengths[mine], files[mine], random))
+                store.progress[number].tokens += int(lengths[mine].sum())
         for store in stores:
             store.finish(number)
             os.truncate(store.token_file(number), store.progress[number].tokens * DTYPE.itemsize)  # a hole
+    for store in stores:
+        store.close()
     return stores
 
 
-def drawn(random: np.random.Generator, count: int, mean: float) -> np.ndarray[Any, np.dtype[np.int64]]:
+def read_again(store: TokenStore) -> TokenStore:
+    """A shard's store as a merge meets it."""
+    return TokenStore.finished(store.folder, store.sources, store.dtype)
+
+
+def division(places: Int64s, count: int, shards: int, *, whole_files: bool) -> tuple[Int64s, Int64s]:
+    """The file and the shard of the documents at these `places` among the `count` of a source: a shard has a stretch
+    of the source in small files, or every so many-th document of large ones."""
+    if not whole_files:
+        return places // BLOCK, places % BLOCK % shards
+    files = places // SMALL_FILE
+    return files, files * shards // (count // SMALL_FILE + 1)
+
+
+def drawn(random: np.random.Generator, count: int, mean: float) -> Int64s:
     """Lengths in tokens."""
     lengths = random.lognormal(np.log(mean) - SIGMA**2 / 2, SIGMA, count)
     return lengths.clip(SHORTEST, LONGEST).astype(np.int64)
 
 
-def batch_of(lengths: np.ndarray[Any, np.dtype[np.int64]], file: int, random: np.random.Generator) -> Batch:
-    """What the store takes of a file's documents, without tokens and lists."""
-    items, none = np.full(len(lengths), file, np.int32), np.empty(0, DTYPE)
+def batch_of(lengths: Int64s, files: Int64s, random: np.random.Generator) -> Batch:
+    """What the store takes of some documents, without tokens, and with empty lines in the list of documents."""
+    items, none = files.astype(np.int32), np.empty(0, DTYPE)
     digests = np.frombuffer(random.bytes(len(lengths) * DIGEST_BYTES), COLUMNS["digests"])
-    return Batch(items, "", none, lengths, digests, np.ones(len(lengths), np.float32))
+    return Batch(items, "", none, lengths, digests, np.ones(len(lengths), np.float32), b"\n" * len(lengths))
 
 
 def last_rows(divided: Divided, folder: Path, pack: str) -> Filled:
