@@ -67,4 +67,4 @@ class PlanOptions:
             yield "--mfu 0: the run would never end"
         for what in self.offload:
             if what not in OFFLOADS:
-                yield f"--offload {what}: none of {', '.join(OFFLOADS)}, of which several stand with spaces between them"
+                yield f"--offload {what}: none of {', '.join(OFFLOADS)}; several stand with spaces between"

@@ -248,9 +248,9 @@ def test_a_row_of_several_nodes_is_noted(capsys: pytest.CaptureFixture[str]) -> 
     asked = {"base": "llama2-7b", "seq_len": 32_768, "gpus": 32}
     said = "16 GPUs to a row are more than the 8 of a node"
     show_plan(PlanSettings(**asked, sequence_parallel=16), as_json=False)
-    assert said in capsys.readouterr().out.replace("\n", " ")
+    assert said in capsys.readouterr().err
     show_plan(PlanSettings(**asked, sequence_parallel=8), as_json=False)
-    assert "of a node: all they" not in capsys.readouterr().out.replace("\n", " ")
+    assert "of a node: all they" not in capsys.readouterr().err
 
 
 def test_several_nodes_are_told_apart(tmp_path: Path) -> None:
