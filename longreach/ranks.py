@@ -13,12 +13,12 @@ PATIENCE = 10.0  # seconds that one waits while another tells something
 
 def rank() -> int:
     """The number of this process, from 0."""
-    return int(os.environ.get("RANK", 0))
+    return int(os.environ.get("RANK") or 0)
 
 
 def world() -> int:
     """How many there are."""
-    return int(os.environ.get("WORLD_SIZE", 1))
+    return int(os.environ.get("WORLD_SIZE") or 1)
 
 
 def started() -> bool:
@@ -37,14 +37,14 @@ def tell(message: str) -> None:
         click.echo(message, err=True)
         return
     mark = _mark(message)
-    told, others = False, "; others that meet the same say nothing" if mark else ""
+    told = False
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError, NotImplementedError):  # no lock, or none in time: told twice is no harm
             if mark:
                 held.enter_context(filelock.FileLock(mark.with_suffix(".lock"), timeout=PATIENCE))
                 told = mark.exists()
         if not told:
-            click.echo(f"{message}\n  (process {rank()} of {world()}{others})", err=True)
+            click.echo(f"{message}\n  (process {rank()} of {world()}; others may have met the same)", err=True)
             with contextlib.suppress(OSError):
                 if mark:
                     mark.touch()
@@ -52,10 +52,13 @@ def tell(message: str) -> None:
 
 def _mark(message: str) -> Path | None:
     """The file that is there once `message` was told on this stderr, in a folder that torchrun makes anew for the
-    processes of a machine whenever it starts them: theirs are FOLDER/NUMBER/error.json."""
-    given = os.environ.get("TORCHELASTIC_ERROR_FILE")
-    if not given:
+    processes of a machine whenever it starts them: theirs are FOLDER/NUMBER/error.json. None where nobody made one."""
+    given = Path(os.environ.get("TORCHELASTIC_ERROR_FILE", ""))
+    if given.parts[-2:] != (os.environ.get("LOCAL_RANK"), "error.json"):
         return None
-    stream = os.fstat(2)
+    try:
+        stream = os.fstat(2)
+    except OSError:  # it is closed
+        return None
     name = hashlib.sha256(f"{stream.st_dev} {stream.st_ino} {message}".encode()).hexdigest()
-    return Path(given).parents[1] / f"{name}.told"
+    return given.parents[1] / f"{name}.told"

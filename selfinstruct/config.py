@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from longreach.config import did_you_mean, factor, ratio, setting, size, words
+from longreach.config import did_you_mean, ratio, setting, size, words
 from longreach.errors import UserError
 from longreach.text.shard import Shard, shard_text
 from selfinstruct.tasks import TASKS
@@ -102,7 +102,12 @@ class GenerateSettings:
         0, "Requests at once, at each server; 0: the engine's own.", group=_ENGINE, metavar="N", shapes_output=False
     )
     timeout: float = setting(
-        600.0, "Seconds that one request may take.", group=_ENGINE, metavar="S", parse=factor, shapes_output=False
+        600.0,
+        "Seconds that a request may take; 0: any.",
+        group=_ENGINE,
+        metavar="S",
+        parse=ratio,
+        shapes_output=False,
     )
     engine_args: str = setting("", "JSON of further arguments of vLLM.", group=_ENGINE, metavar="JSON", secret=True)
     max_requests: int = setting(0, "Budget of requests sent; 0: none.", group=_ENGINE, metavar="N", shapes_output=False)

@@ -171,6 +171,7 @@ def started(processes: int, *words: object, status: int = 0) -> str:
         timeout=900,
     )
     assert ended.returncode == status, ended.stderr[-6_000:]
+    assert not ended.stdout  # results alone stand there
     return ended.stderr
 
 

@@ -11,6 +11,7 @@ however often the run was killed. The number of processes may change in between;
 import contextlib
 import gc
 import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,7 +88,8 @@ def train(
     held_out = Validation(validation or {}, settings.validation_rows, settings.micro_batch_tokens, settings.mode.shards)
     for line in held_out.describe():
         say(f"validation on {line}")
-    return run.go(held_out)
+    with contextlib.redirect_stdout(sys.stderr):  # what libraries print and log: programs read the results on stdout
+        return run.go(held_out)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from longreach.model.aliases import LARGE
 from longreach.model.parallel.mode import FULL_SHARD, SHARD_GRAD_OP
 from longreach.plan.layout import FSDP, OPTIMIZER, QLORA, WEIGHTS, WHOLE, ZERO1, ZERO2, ZERO3, Layout
-from longreach.plan.pieces import AHEAD
+from longreach.plan.pieces import AHEAD, sums_whole
 from longreach.plan.plan import Plan, Run
 
 STAGES = {ZERO1: 1, ZERO2: 2, ZERO3: 3}
@@ -51,7 +51,7 @@ def _line(run: Run, layout: Layout, per_node: int, stages: str, data: str, setti
 
 def _from_anywhere(base: str) -> str:
     """A folder by its whole path, since launch.sh is started from any; an alias or a hub id as it is."""
-    return str(Path(base).resolve()) if Path(base).exists() else base
+    return str(Path(base).absolute()) if Path(base).exists() else base
 
 
 def _launcher(layout: Layout, per_node: int) -> list[str]:
@@ -81,13 +81,14 @@ def _sharing(layout: Layout, settings: str) -> list[str]:
 
 def deepspeed(layout: Layout, hidden: int, block: int) -> dict[str, Any]:
     """The JSON that --deepspeed takes; `block` are the parameters of one, of which AHEAD are on a GPU at once."""
-    zero: dict[str, Any] = {
-        "stage": STAGES[layout.mode],
-        "overlap_comm": True,
-        "contiguous_gradients": True,
-        "reduce_bucket_size": layout.bucket,
-        "allgather_bucket_size": layout.bucket,
-    }
+    zero: dict[str, Any] = {"stage": STAGES[layout.mode]}
+    if not sums_whole(layout):  # they know no buckets
+        zero |= {
+            "overlap_comm": True,
+            "contiguous_gradients": True,
+            "reduce_bucket_size": layout.bucket,
+            "allgather_bucket_size": layout.bucket,
+        }
     if layout.mode == ZERO3:
         zero |= {
             "stage3_max_live_parameters": AHEAD * block,

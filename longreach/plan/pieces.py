@@ -150,7 +150,7 @@ def gathered_bytes(shape: Shape, layout: Layout) -> int:
         gradients = compute * (head + block) + FP32 * block
         return (gathered_until_backward(shape, layout) or blocks) + gathered_outside(shape, layout) + gradients
     if sums_whole(layout):
-        return compute * min(largest_matrix(shape), block)  # a gradient until it is added
+        return (compute + FP32) * min(largest_matrix(shape), block)  # a gradient until it is added, in float32
     if layout.mode in {ZERO1, ZERO2}:
         return 2 * compute * layout.bucket  # it fills one while it sends another, in each backward pass
     return blocks + gathered_outside(shape, layout) if layout.mode == ZERO3 and layout.gpus > 1 else 0

@@ -140,7 +140,7 @@ def make_plan(run: Run, options: PlanOptions) -> Plan:
             options.price or 0,
         ),
         paper=stage_flops(paper_shape(shape.layers, shape.hidden), run.stages),
-        notes=tuple(_notes(run, found[0] if found else asked, node)),
+        notes=(*_notes(run, found[0] if found else asked, node), *_fewer_rows(options, asked)),
     )
 
 
@@ -239,20 +239,22 @@ def _notes(run: Run, layout: Layout, node: Node) -> Iterator[str]:
         yield from _refused_steps(run, layout)
 
 
+def _fewer_rows(options: PlanOptions, asked: Layout) -> Iterator[str]:
+    if options.micro_batch > asked.rows:
+        yield f"--micro-batch {options.micro_batch} is planned as {asked.rows}: a step has no more rows for a GPU"
+
+
 def _refused_steps(run: Run, layout: Layout) -> Iterator[str]:
     """What `pretrain continue` will not begin with, and what it would; nobody may wait for others in every step."""
+    sharers, each = layout.gpus // layout.sequence_parallel, layout.sequence_parallel
+    whole = math.lcm(*(length for length, _ in run.stages)) * sharers
+    would = f"--batch-tokens {math.ceil(run.batch_tokens / whole) * whole} would do"
+    groups = f"{sharers:,} GPUs" if each == 1 else f"{sharers:,} times {each} GPUs"
     for length in sorted({length for length, _ in run.stages}):
-        rows, sharers = run.batch_tokens / length, layout.gpus // layout.sequence_parallel
+        rows = run.batch_tokens / length
+        refused = f"training refuses a step of {run.batch_tokens:,} tokens, {rows:g} rows of {length:,}"
         if run.batch_tokens % length:
-            fitting = max(1, round(rows / sharers)) * sharers * length
-            yield (
-                f"training refuses a step of {run.batch_tokens:,} tokens, {rows:g} rows of {length:,}: "
-                f"--batch-tokens {fitting} would do"
-            )
+            yield f"{refused}: {would}"
         elif rows % sharers:
-            fitting, each = math.ceil(rows / sharers) * sharers * length, layout.sequence_parallel
-            groups = f"{sharers:,} GPUs" if each == 1 else f"{sharers:,} times {each} GPUs"
-            yield (
-                f"training refuses a step of {run.batch_tokens:,} tokens, {rows:g} rows of {length:,}, which {groups} "
-                f"cannot share evenly: --batch-tokens {fitting} would do, or other --gpus; the hours are of even shares"
-            )
+            shares = "the hours are of even shares"
+            yield f"{refused}, which {groups} cannot share evenly: {would}, or other --gpus; {shares}"

@@ -143,7 +143,7 @@ class Report:
         if layout is None:
             yield self._unfit()
             if plan.fewest_gpus:
-                yield f"with {plan.fewest_gpus:,} of them something does: --gpus {plan.fewest_gpus}"
+                yield f"with {plan.fewest_gpus:,} of them it does: --gpus {plan.fewest_gpus}"
         else:
             yield f"\nrecommended: {plan.recommended}"
             yield from (f"  {change.name}: {change.trouble}" for change in plan.changes)
@@ -155,14 +155,13 @@ class Report:
             yield f"{plan.run.program} can train an adapter today: {plan.adapter.name}, --lora {plan.adapter.lora}"
 
     def _unfit(self) -> str:
-        """That changes do not help, and what of the table would do instead."""
-        others = [
-            name for name, laid in self.plan.laid.items() if laid.fits and laid.layout.runs_in(self.plan.run.program)
-        ]
+        """That no change helps, and what of the table would do instead."""
+        program = self.plan.run.program
+        others = [each.layout for each in self.plan.laid.values() if each.fits and each.layout.runs_in(program)]
         if not others:
             return "\nnothing fits on so many GPUs"
-        asked = "what was asked for does not fit on so many GPUs, nor with one row at once and checkpointing"
-        return f"\n{asked}; these do, by their --mode: {', '.join(others)}"
+        asked = "what was asked for does not fit on so many GPUs, whatever is changed"
+        return f"\n{asked}; this would: {'; '.join(map(_asked_by, others))}"
 
     def _beside(self) -> Iterator[str]:
         """What the hosts have to hold."""
@@ -190,3 +189,9 @@ class Report:
         if settings:
             yield f"{settings[0]}: {orjson.dumps(settings[1]).decode()}"
         yield f"the whole story: {recipe(self.plan)}"
+
+
+def _asked_by(layout: Layout) -> str:
+    """The options that ask for a layout."""
+    words = [f"--mode {layout.mode}", f"--lora {layout.lora}" * layout.adapter]
+    return " ".join(filter(None, [*words, "--gradient-checkpointing" * layout.checkpointing]))

@@ -52,7 +52,7 @@ def test_what_fits_beside_what_was_asked_is_named(capsys: pytest.CaptureFixture[
     said = capsys.readouterr().out
     assert "nothing fits" not in said
     assert "what was asked for does not fit" in said
-    assert "these do, by their --mode: fsdp+lora+checkpointing, zero3+lora+checkpointing" in said
+    assert "this would: --mode fsdp --lora 16 --gradient-checkpointing; --mode zero3 --lora 16 --grad" in said
 
 
 def test_all_problems_at_once() -> None:

@@ -45,7 +45,7 @@ def script(tmp_path: Path) -> Path:
 def test_what_all_meet_is_told_once(script: Path) -> None:
     said = started(4, script, "work", "all", status=1)
     assert said.count("error: no rows\n  hint: make some\n  (process ") == said.count("no rows") == 1
-    assert said.count(" of 4; others that meet the same say nothing)\n") == 1
+    assert said.count(" of 4; others may have met the same)\n") == 1
 
 
 @pytest.mark.parametrize("alone", [0, 1])
@@ -72,6 +72,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What torchrun would give two processes; this is the second."""
     for name, value in {
         "RANK": "1",
+        "LOCAL_RANK": "1",
         "WORLD_SIZE": "2",
         "TORCHELASTIC_ERROR_FILE": str(tmp_path / "1/error.json"),
     }.items():
@@ -90,6 +91,27 @@ def test_each_message_once_on_each_stderr(folder: Path) -> None:
         assert told == ["full", "gone"]
 
 
+def test_nothing_in_the_environment_is_one_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.setenv(name, "")
+    tell("full")
+    assert (ranks.rank(), ranks.world(), capsys.readouterr().err) == (0, 1, "full\n")
+
+
+@pytest.mark.parametrize("given", ["error.json", "/dev/null", "2/error.json", ""])
+def test_a_folder_that_nobody_made_for_it_is_left_alone(
+    given: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", given)
+    tell("full")
+    tell("full")
+    assert capsys.readouterr().err.count("full\n") == 2
+    assert list(folder.iterdir()) == []
+
+
 def test_who_cannot_know_tells(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,7 +119,7 @@ def test_who_cannot_know_tells(
     monkeypatch.delenv("TORCHELASTIC_ERROR_FILE")
     tell("full")
     tell("full")
-    assert capsys.readouterr().err == "full\n  (process 1 of 2)\n" * 2
+    assert capsys.readouterr().err == "full\n  (process 1 of 2; others may have met the same)\n" * 2
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(folder / "file" / "1" / "error.json"))
     (folder / "file").touch()
     tell("full")

@@ -140,7 +140,9 @@ def test_no_more_rows_at_once_than_a_step_has(capsys: pytest.CaptureFixture[str]
         found = as_json(capsys, **asked, gpus=gpus, batch_tokens=batch_tokens)
         assert f"--micro-batch {rows}" in found["command"]
         more = as_json(capsys, **asked, gpus=gpus, batch_tokens=batch_tokens, micro_batch=99)
-        assert f"--micro-batch {min(99, batch_tokens // 512 // gpus) or 1}" in more["command"]
+        most = batch_tokens // 512 // gpus or 1
+        assert f"--micro-batch {min(99, most)}" in more["command"]
+        assert more["notes"][-1].startswith(f"--micro-batch 99 is planned as {most}: ")
 
 
 def test_an_uneven_step_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,6 +157,13 @@ def test_a_step_that_training_refuses_is_told_with_one_that_it_takes(capsys: pyt
         fitting = int(note.split("--batch-tokens ")[1].split()[0])
         assert note.startswith("training refuses a step of")
         assert as_json(capsys, base="llama2-7b", **asked | {"batch_tokens": fitting})["notes"] == []
+
+
+def test_a_step_for_every_length_is_one_number(capsys: pytest.CaptureFixture[str]) -> None:
+    stages = "4096:0.5:none,32768:0.5:none"
+    notes = as_json(capsys, base="llama2-7b", stages=stages, batch_tokens=36_864)["notes"]
+    assert len(notes) == 2 and all("--batch-tokens 262144 would do" in note for note in notes)
+    assert as_json(capsys, base="llama2-7b", stages=stages, batch_tokens=262_144)["notes"] == []
 
 
 def test_a_configuration_alone_is_planned_and_said_to_hold_no_weights(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ in 0.19.8, and is held by the tests of gradients and of going on.
 
 import contextlib
 import inspect
+import io
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -74,16 +75,21 @@ class Zero:
             each.data = each.data.to(dtype) if rank() == 0 else torch.empty_like(each.data, dtype=dtype)
 
     def prepare(self, model: Any, optimizer: Callable[[], Any]) -> tuple[nn.Module, Any]:
-        deepspeed.init_distributed("nccl" if device().type == "cuda" else "gloo", verbose=False)
-        if self._weights_too:
-            deepspeed.zero.Init(module=model, config_dict_or_path=self._settings, dtype=next(model.parameters()).dtype)
-        self.model, self.stepped = model, Patient(optimizer())
-        self._engine, *_ = deepspeed.initialize(model=model, optimizer=self.stepped, config=self._settings)
+        with contextlib.redirect_stdout(io.StringIO()):  # ZeRO 1 prints what memory it takes, line by line
+            self._begin(model, optimizer)
         self._shards = _Shards(self._engine.optimizer, self.stepped, sharded_weights=self._weights_too)
         self._shards.begin_moments()
         if self._half:
             self._take_exact()
         return self._engine, Stepper(self._engine, self.stepped)
+
+    def _begin(self, model: Any, optimizer: Callable[[], Any]) -> None:
+        """Have DeepSpeed shard it."""
+        deepspeed.init_distributed("nccl" if device().type == "cuda" else "gloo", verbose=False)
+        if self._weights_too:
+            deepspeed.zero.Init(module=model, config_dict_or_path=self._settings, dtype=next(model.parameters()).dtype)
+        self.model, self.stepped = model, Patient(optimizer())
+        self._engine, *_ = deepspeed.initialize(model=model, optimizer=self.stepped, config=self._settings)
 
     def _take_exact(self) -> None:
         """This process' part of each weight in float32, which the first one has, sent whole."""
@@ -214,10 +220,15 @@ class _Shards:
         if self._sharded_weights:
             norm = float(combine_grad_norm_groups(self._optimizer._get_norm_groups()))
         elif self._sums_whole:
+            self._count_all()
             norm = float(get_global_norm_of_tensors(self._optimizer.get_grads_for_norm()[0]))
         else:
             norm = float(self._optimizer.scaled_global_norm())
         return norm if norm >= 0 else float("nan")
+
+    def _count_all(self) -> None:
+        """Sums that are sent have what others had of a weight, also where this process had nothing of it."""
+        self._optimizer.fp32_groups_has_gradients = [[True] * len(each) for each in self._optimizer.bf16_groups]
 
     def set(self, parameter: Any, whole: torch.Tensor, moment: str | None = None) -> None:
         """This process' part of a weight, or of one of its moments."""

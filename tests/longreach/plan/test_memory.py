@@ -174,7 +174,7 @@ def test_buffers_by_hand() -> None:
     }
     assert {mode: gathered_bytes(SEVEN, way) for mode, way in ways.items()} == {
         DDP: 0,
-        ZERO1: 2 * 4_096 * 11_008,  # in half precision its sums take each gradient as it comes
+        ZERO1: (2 + 4) * 4_096 * 11_008,  # in half precision its sums take each gradient as it comes
         ZERO2: 2 * 2 * BUCKET,  # made for each backward pass
         ZERO3: 2 * (3 * block + words),
         FSDP: 2 * (3 * block + 2 * words + words) + 6 * block,  # gradients of head and block, and its sum in float32
